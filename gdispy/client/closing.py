@@ -105,6 +105,18 @@ class ClosingSequence:
             self._hub.call(engine.end_the_rest, _UNREPORTED)
             engine.count.await_callbacks(patience)
 
+    def warn_of_recovery(self, pending: int, path: str) -> None:
+        """The program fails, and its `pending` jobs survive that as far as possible."""
+        nodes = self._engine.selection
+        if nodes.is_only_local:
+            fate = "%d jobs have not ended, and end with this program, whose private node ran them"
+        elif nodes.targets.local:
+            fate = "%d jobs have not ended; they continue without this program, except those on its private node"
+        else:
+            fate = "%d jobs have not ended, and continue without this program"
+        text = f"%s: {fate}. To continue, start the program again with resume=True; the recovery file is %s"
+        logger.warning(text, self._engine.name, pending, path)
+
     def _keep_file(self, recovery: RecoveryFile, to_return: bool) -> None:
         """The recovery file stays while any job lacks a result."""
         recovery.stays = recovery.stays or bool(self._engine.table.jobs or recovery.missing)

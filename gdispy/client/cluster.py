@@ -12,13 +12,11 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import logging
 import sys
 import time
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
 
@@ -26,7 +24,9 @@ from gdispy import config
 from gdispy.client import job_options, map_results, node_allocate, notebook_views
 from gdispy.client.closing import RELEASE_LIMIT, ClosingSequence
 from gdispy.client.engine import ClusterEngine, Stage
+from gdispy.client.forwarded_logs import checked_logging
 from gdispy.client.job import DispyJob
+from gdispy.client.job_source import JobSource
 from gdispy.client.local_node import LocalNode
 from gdispy.client.node_control import NodeControl
 from gdispy.client.node_selection import NodeSelection
@@ -34,6 +34,7 @@ from gdispy.client.packaging import computation_options, is_program, prepare
 from gdispy.client.parameters import (
     both_names,
     check_intervals,
+    check_place,
     check_timeout,
     checked_callback,
     checked_function,
@@ -55,7 +56,7 @@ from gdispy.errors import ClusterClosed, ConfigError, ForkedError
 from gdispy.hub import Hub, WeakCall
 from gdispy.journal.recovery_file import RecoveryFile
 from gdispy.protocol.ids import JobId
-from gdispy.protocol.messages import OUTPUT_LIMIT, Prepare
+from gdispy.protocol.messages import OUTPUT_LIMIT
 from gdispy.protocol.payload import Bulk
 from gdispy.protocol.rows import JobOptions
 from gdispy.transport.credentials import Secret, with_tls
@@ -64,8 +65,7 @@ from gdispy.worker.manner import Manner
 
 if TYPE_CHECKING:
     from gdispy.client.executor import Executor
-
-logger = logging.getLogger("gdispy")
+    from gdispy.client.inline import InlineRunner
 
 #: Number of queued jobs at which `submit` yields to the hub, so that nodes start while a program still submits.
 HAND_OVER = 512
@@ -95,6 +95,10 @@ class JobCluster:
     `overwrite`, files that jobs send replace existing files. `results='plain'` accepts plain data only and no pickles,
     so that nodes cannot run code here. `certfile` and `keyfile`: see docs/security.
 
+    With `nodes='inline'`, jobs run in this process, in `submit`, for debuggers. `echo` prints what jobs print, while
+    they run. `logging='forward'` passes their log records to the loggers of the same names here. See
+    docs/guide/debugging.
+
     With `fault_recover`, True or the path of a file, the jobs and their outcomes are recorded in that file, so that a
     crash of this program loses none: see `fault_recover_jobs`. With `resume=True` as well, this program continues a
     previous run: a job that is submitted again with the same arguments is the job of that run, and is not run again if
@@ -107,7 +111,6 @@ class JobCluster:
     Functions and classes of the program are sent by value, and installed modules by name: `by_value` and `by_name` list
     modules for which the opposite is wanted. Jobs that no node can run end with the reason, once every possible node
     has reported so; with `wait_for_nodes` they wait for another node. See docs/guide/values.
-
     Raises ConfigError for invalid arguments.
     """
 
@@ -148,9 +151,11 @@ class JobCluster:
         wait_for_nodes: bool = False,
         overwrite: bool = False,
         results: str = "",
+        echo: bool = False,
+        logging: str = "",
     ) -> None:
         check_intervals(pulse_interval, ping_interval)
-        flags = {"wait_for_nodes": wait_for_nodes, "overwrite": overwrite}
+        flags = {"wait_for_nodes": wait_for_nodes, "overwrite": overwrite, "echo": echo}
         manner = checked_ways(loglevel, isolation, by_value, by_name, **flags)
         recovery = checked_recovery(fault_recover, resume)
         callbacks = UserCallbacks(checked_callback(callback), checked_status_callback(cluster_status))
@@ -163,18 +168,19 @@ class JobCluster:
         pulse, protection = float(pulse_interval) if pulse_interval else None, (found.insecure, found.tls)
         key = LocalSchedulerKey(found.key, *where, pulse, ping_interval, protection, ipv4_udp_multicast)
         self.pulse_interval, self.ping_interval = pulse_interval, ping_interval
-        setup = checked_function("setup", setup)
-        about = computation_options(isolation, dest_path, setup, cleanup, job_directory, output_limit, data)
-        whole = (callable(cleanup), reentrant, False, wait_for_nodes)
-        settings = ClusterSettings(key, node_port, program, about, *whole, checked_results(results), overwrite)
-        package = partial(prepare, computation, depends, about, manner)
-        self._start(settings, callbacks, package, wanted, found, recovery)
+        about = computation_options(
+            isolation, dest_path, checked_function("setup", setup), cleanup, job_directory, output_limit, data
+        )
+        ways = (callable(cleanup), reentrant, False, wait_for_nodes, checked_results(results), overwrite, echo)
+        check_place(wanted.is_inline, program, recovery[0])
+        settings = ClusterSettings(key, node_port, program, about, *ways, checked_logging(logging), wanted.is_inline)
+        self._start(settings, callbacks, (computation, depends, manner), wanted, found, recovery)
 
     def _start(
         self,
         settings: ClusterSettings,
         callbacks: UserCallbacks,
-        package: Callable[[], tuple[Prepare, Manner]],
+        computation: tuple[Any, object, Manner],
         wanted: node_allocate.Allocation,
         secret: Secret,
         recovery: tuple[str, bool | str],
@@ -188,12 +194,16 @@ class JobCluster:
         local = LocalNode(secret, wanted.local_cpus()) if wanted.targets.local else None
         engine: ClusterEngine | None = None
         try:
-            message, self._manner = package()
+            function, depends, manner = computation
+            message, self._manner = prepare(function, depends, settings.jobs, manner)
             nodes = NodeSelection(wanted, local)
             common = (message, settings, callbacks, nodes, self._recovery)
             engine = ClusterEngine(weakref.ref(self), *common, WeakCall(self._wake_hub))
+            engine.queue.source = JobSource(engine.name, None if settings.is_program else function, engine)
             self._use(engine)
             engine.begin(secret)
+            if settings.is_inline:
+                self._inline = self._run_inline(engine)
             _open_clusters.add(self)
         except BaseException:
             if local is not None:
@@ -204,6 +214,12 @@ class JobCluster:
                 engine.abort()
                 self.__dict__.pop("_engine", None)
             raise
+
+    def _run_inline(self, engine: ClusterEngine) -> InlineRunner:
+        from gdispy.client.inline import InlineRunner  # It imports modules of workers.
+
+        jobs, settings = self._settings.jobs, self._settings
+        return InlineRunner(engine, self._hub, jobs.setup, jobs.cleanup, bool(settings.results), settings.overwrites)
 
     def _use(self, engine: ClusterEngine) -> None:
         self._engine, self._queue, self._count = engine, engine.queue, engine.count
@@ -217,6 +233,7 @@ class JobCluster:
 
     #: Whether it is a mistake to drop the cluster without `close`.
     _warns_unclosed = True
+    _inline: InlineRunner | None = None
     #: Seconds, as given, or None. Results are pushed, so `poll_interval` is always None.
     pulse_interval: float | None = None
     ping_interval: float | None = None
@@ -303,6 +320,8 @@ class JobCluster:
 
     def _enqueue(self, payload: Bulk, options: JobOptions | None = None, job_id: object = None) -> DispyJob:
         queue = self._queue
+        if self._inline is not None:
+            return self._inline.run(payload, options, job_id)
         try:
             job = queue.put(payload, options, job_id)
             if len(queue) >= HAND_OVER:
@@ -542,19 +561,7 @@ class JobCluster:
 
     def _why_single(self) -> str:
         """Why calls of `map` cannot be combined in one job; '' if they can."""
-        jobs = self._settings.jobs
-        reasons = {
-            "it is a program": self._settings.is_program,
-            "callback is called for each job": self.callback is not None,
-            "cluster_status is called for each job": self.cluster_status is not None,
-            "each job runs in a separate process": jobs.isolation,
-            "each job runs in a separate directory": jobs.job_directory,
-            "each job is recorded separately": self._recovery is not None,
-        }
-        for reason, holds in reasons.items():
-            if holds:
-                return reason
-        return ""
+        return self._settings.why_single(self.callback, self.cluster_status, self._recovery)
 
     def _encode_row(self, row: tuple[Any, ...]) -> Bulk:
         return program_call(row, {}) if self._settings.is_program else function_call(row, {}, self._manner)
@@ -577,21 +584,14 @@ class JobCluster:
     def _leave_for_recovery(self) -> None:
         """The program fails, and its jobs should survive that."""
         pending = self._count.pending
-        path = self.detach()
-        nodes = self._engine.selection
-        if nodes.is_only_local:
-            fate = "%d jobs have not ended, and end with this program, whose private node ran them"
-        elif nodes.targets.local:
-            fate = "%d jobs have not ended; they continue without this program, except those on its private node"
-        else:
-            fate = "%d jobs have not ended, and continue without this program"
-        text = f"%s: {fate}. To continue, start the program again with resume=True; the recovery file is %s"
-        logger.warning(text, self.name, pending, path)
+        self._closing.warn_of_recovery(pending, self.detach())
 
     def _leave(self, limit: float, to_return: bool = False, patience: float | None = None) -> None:
         """Release the nodes, which have `limit` seconds for that. Callbacks have `patience` seconds to return."""
         if self._closing.leave(limit, to_return, patience):
             _open_clusters.discard(self)
+            if self._inline is not None:
+                self._inline.clean_up()
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open"

@@ -24,6 +24,7 @@ from gdispy.client.completion import Completion
 from gdispy.client.job import DispyJob, KeptJob
 from gdispy.client.job_numbers import skip_numbers
 from gdispy.client.job_table import JobTable
+from gdispy.client.live_output import OutputLines, ended_lines
 from gdispy.client.local_node import LocalNode, died_with_its_program
 from gdispy.client.node_selection import NodeSelection
 from gdispy.client.node_table import NodeTable
@@ -41,6 +42,7 @@ from gdispy.journal.recovery_file import RecoveryFile
 from gdispy.protocol import job_status
 from gdispy.protocol.ids import JobId
 from gdispy.protocol.messages import (
+    Follow,
     Message,
     NodeFound,
     Open,
@@ -61,6 +63,7 @@ from gdispy.rules.client.effects import (
     LateResult,
     NodeEvent,
     Notify,
+    OutputArrived,
     ProvisionalResult,
     Resolve,
     SaveFile,
@@ -126,7 +129,7 @@ class ClusterEngine:
         the submitting thread when jobs are queued for the hub. Raises ConfigError if the recovery file belongs to
         another computation."""
         self._owner, self._settings, self._callbacks, self._recovery = owner, settings, callbacks, recovery
-        message = replace(message, results=settings.results)
+        message = replace(message, results=settings.results, logs=settings.logs)
         asks, watches = nodes.asks, callbacks.on_status is not None
         flags = (settings.reentrant, asks, watches, settings.exclusive)
         self.opened = Open(message.computation, [], *flags, waits=settings.waits_for_nodes)
@@ -155,7 +158,7 @@ class ClusterEngine:
 
     def begin(self, secret: Secret) -> None:
         """Join the scheduler. Called once, in the user's thread."""
-        if self.selection.asks:
+        if self.selection.asks or self._settings.echo or self._settings.logs:
             self._hub.prepare_callbacks()
         self._hub.in_forked_child.append(self._die_in_child)
         self._hub.call(self._join, secret)
@@ -284,7 +287,7 @@ class ClusterEngine:
         if former.jobs:
             _pending.add(self._owner())
         for number, known in former.jobs.items():
-            job = KeptJob._kept(number, time.time(), recovery, known.arguments)
+            job = KeptJob._kept(number, time.time(), recovery, known.arguments, self.queue.source)
             if known.name:
                 job._id = pickling.loads(known.name)
             self.former[number] = self.table.jobs[number] = job
@@ -298,7 +301,7 @@ class ClusterEngine:
 
     def _resolve_former(self, former: ComputationHistory) -> None:
         for ended in outcomes(former.jobs.values()):
-            self._resolve(Resolve(ended, None))
+            self.resolve(Resolve(ended, None))
 
     # Nodes
 
@@ -354,6 +357,8 @@ class ClusterEngine:
         if on_status is not None:
             for job in taken:
                 self._callbacks.give(on_status, job_status.CREATED, None, job)
+        if self._settings.is_inline:
+            return  # They run where they were submitted.
         _pending.add(self._owner())
         self._pump.put(self._submit, jobs, [job._arguments for job in taken], options)
 
@@ -400,7 +405,7 @@ class ClusterEngine:
         """End the jobs whose outcomes no node has reported in time, since no report can arrive any more."""
         for number, job in list(self.table.jobs.items()):
             ended = ended_without_node(self.computation, [number], job_status.ABANDONED, text, job.ip_addr or "")
-            self._resolve(Resolve(ended, None))
+            self.resolve(Resolve(ended, None))
 
     # Questions
 
@@ -447,11 +452,11 @@ class ClusterEngine:
         if isinstance(effect, Send):
             self._end.send(effect.message)
         elif isinstance(effect, Resolve):
-            self._resolve(effect)
+            self.resolve(effect)
         else:
             self._OTHER_EFFECTS[type(effect)](self, effect)
 
-    def _resolve(self, effect: Resolve) -> None:
+    def resolve(self, effect: Resolve) -> None:
         self.table.end(effect.ended, effect.picks)
         if not self.count.pending:
             _pending.discard(self._owner())
@@ -466,6 +471,30 @@ class ClusterEngine:
 
     def _show(self, effect: JobsStarted) -> None:
         self.table.begin(effect.started)
+        self._ask_for_output(self.table.live.wanted(effect.started.jobs))
+
+    def _ask_for_output(self, jobs: list[JobId]) -> None:
+        if jobs and self.stage is Stage.OPEN:
+            self._end.send(Follow(self.computation, jobs))
+
+    def follow(self, job: DispyJob, streams: tuple[str, ...]) -> OutputLines:
+        """What a job prints, from now on. In any thread but the hub's."""
+        self.refuse_fork()
+        return self._hub.call(self._follow, job, streams)
+
+    def _follow(self, job: DispyJob, streams: tuple[str, ...]) -> OutputLines:
+        self.take_submitted()
+        number = JobId(job._number)
+        if job._done or number not in self.table.jobs:
+            return ended_lines(job, streams)
+        lines = OutputLines(streams)
+        self.table.live.follow(job, lines)
+        if job.start_time is not None:
+            self._ask_for_output([number])
+        return lines
+
+    def _print(self, effect: OutputArrived) -> None:
+        self.table.show_output(effect.printed)
 
     def _provide(self, effect: ProvisionalResult) -> None:
         self.table.provide(effect.progress)
@@ -508,6 +537,7 @@ class ClusterEngine:
     _OTHER_EFFECTS: dict[type[Effect], Callable[..., None]] = {
         JobsStarted: _show,
         ProvisionalResult: _provide,
+        OutputArrived: _print,
         Notify: _notify,
         LateResult: _take_late,
         TakenOver: _lose,

@@ -22,15 +22,15 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from typing import Any
 
-from gdispy.client import job_options, map_results, notebook_views
+from gdispy.client import job_options, map_results, notebook_cells, notebook_views
 from gdispy.client.cluster import JobCluster
 from gdispy.client.executor_map import ChunkSize, ExecutorMap
-from gdispy.client.function_table import FunctionTable
+from gdispy.client.function_table import CallsHere, FunctionTable
 from gdispy.client.futures import JobFuture, RetriedFuture, as_raised, failed
 from gdispy.client.job import DispyJob
 from gdispy.client.node_allocate import NodeAllocate
 from gdispy.client.node_allocate import read as read_nodes
-from gdispy.client.packaging import ComputationOptions, prepare
+from gdispy.client.packaging import ComputationOptions
 from gdispy.client.parameters import function_call
 from gdispy.client.shared_cluster import SharedJobCluster
 from gdispy.client.user_callbacks import UserCallbacks
@@ -123,7 +123,13 @@ class Executor(concurrent.futures.Executor):
         self._cluster = made = make(FunctionCalls(functions.key, initializer, initargs))
         made._warns_unclosed = False
         engine = made._engine
+        if engine.queue.source is not None:
+            local = CallsHere(functions, initializer, initargs)
+            engine.queue.source.function = local
+            if made._settings.is_inline:
+                local.initialize()
         engine.table.take_request = functools.partial(functions.answer, engine.computation, engine.ask_then)
+        notebook_cells.watch(self)
         #: How definitions of the program are sent.
         self._manner = functions.manner = made._manner
         self._hub = made._hub
@@ -254,6 +260,13 @@ class Executor(concurrent.futures.Executor):
         """In the hub."""
         self._cluster._take_submitted()
         return list(self._cluster._engine.table.jobs)
+
+    def _cancel_since(self, number: int) -> None:
+        """Cancel the unfinished calls whose jobs have greater numbers."""
+        if not self._cluster._closed:
+            self._cluster._engine.refuse_fork()
+            later = [each for each in self._hub.call(self._unfinished) if each > number]
+            self._hub.post(self._cluster._engine.cancel_quietly, later)
 
     def _drop_files(self, numbers: list[int]) -> None:
         """Have nodes remove the contents of these files of `FunctionTable`."""
@@ -407,9 +420,8 @@ def _beside(cluster: JobCluster, computation: FunctionCalls) -> JobCluster:
     """A cluster for another function on the nodes of a cluster."""
     made, jobs = object.__new__(type(cluster)), ComputationOptions()
     settings = replace(cluster._settings, is_program=False, jobs=jobs, has_cleanup=False, results="", overwrites=False)
-    package = functools.partial(prepare, computation, (), jobs, Manner())
     nodes = cluster._engine.selection.without_local()
-    made._start(settings, UserCallbacks(None, None), package, nodes, cluster._secret, ("", False))
+    made._start(settings, UserCallbacks(None, None), (computation, (), Manner()), nodes, cluster._secret, ("", False))
     return made
 
 

@@ -21,7 +21,8 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from typing import TYPE_CHECKING, Any
 
 from gdispy.client.futures import RemoteTraceback, failure_of
-from gdispy.client.job import DispyJob, error_line, stand_in
+from gdispy.client.job import DispyJob
+from gdispy.client.job_errors import error_line, stand_in
 from gdispy.client.map_results import LOOK_INTERVAL, Submitter, Window
 from gdispy.protocol import job_status
 from gdispy.protocol.payload import Bulk

@@ -25,12 +25,13 @@ from gdispy import config
 from gdispy.buffers.memory_file import DIGEST_BYTES, FileInMemory
 from gdispy.client.function_packing import joined, pack
 from gdispy.client.packaging import read_files
+from gdispy.errors import ConfigError
 from gdispy.protocol.ids import ComputationId, Instance
 from gdispy.protocol.limits import file_date, printable_for_log
 from gdispy.protocol.messages import Message, Progress, PutFile, Reply, Status
 from gdispy.protocol.payload import Bulk
 from gdispy.protocol.rows import FileRow
-from gdispy.worker.function_calls import GIVEN, file_name, pack_function, read_request
+from gdispy.worker.function_calls import GIVEN, FunctionCalls, file_name, pack_function, read_request
 from gdispy.worker.manner import Manner
 from gdispy.worker.own_modules import own_names
 
@@ -114,6 +115,11 @@ class FunctionTable:
             self._files.append(self._packed(function, len(self._files)))
             self._numbers[function] = _Numbered(len(self._files) - 1, uses, changes)
             return len(self._files) - 1
+
+    def function_of(self, number: int) -> Callable[..., Any] | None:
+        """The function with a number, as it is here."""
+        with self._lock:
+            return next((each for each, known in self._numbers.items() if known.number == number), None)
 
     def number_of_data(self, parts: list[Any]) -> int:
         """The number of a file with these contents, which must not change until `release_data`. It is sent to nodes as
@@ -211,6 +217,22 @@ class FunctionTable:
 
         ask(partial(_put_file, computation, node, files, contents), note)
         return True
+
+
+class CallsHere(FunctionCalls):
+    """Calls functions by their numbers in this process."""
+
+    def __init__(
+        self, functions: FunctionTable, initializer: Callable[..., Any] | None = None, initargs: tuple[Any, ...] = ()
+    ) -> None:
+        super().__init__(functions.key, initializer, initargs)
+        self._table = functions
+
+    def _load(self, number: int) -> Callable[..., Any]:
+        found = self._table.function_of(number)
+        if found is None:
+            raise ConfigError("the function is not known here any more: one of its global variables has changed since")
+        return found
 
 
 def _uses(function: Callable[..., Any]) -> list[tuple[dict[str, Any], str, Any]]:

@@ -30,7 +30,8 @@ from concurrent.futures._base import (
 from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any
 
-from gdispy.client.job import CANCELLED, DispyJob
+from gdispy.client.job import DispyJob
+from gdispy.client.job_errors import CANCELLED
 from gdispy.errors import JobFailed, RemoteError
 from gdispy.hub import Hub
 from gdispy.protocol import job_status

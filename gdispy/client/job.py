@@ -20,9 +20,12 @@ import threading
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex, TypeGuard, final
 
+from gdispy.client import live_output
+from gdispy.client.finish_event import Finish
+from gdispy.client.job_errors import error_line, stand_in, with_source_lines
 from gdispy.client.job_numbers import is_of_parent, next_number, numbers
 from gdispy.client.notebook_views import job_html
-from gdispy.errors import ForkedError, JobFailed, RemoteError
+from gdispy.errors import ConfigError, ForkedError, JobFailed
 from gdispy.protocol import job_status
 from gdispy.protocol.limits import printable
 from gdispy.protocol.payload import Bulk, MemoryPayload, joined
@@ -32,14 +35,14 @@ from gdispy.worker import batch, pickling, plain
 if TYPE_CHECKING:
     import asyncio
 
+    from gdispy.client.job_source import JobSource
+    from gdispy.client.live_output import OutputLines
     from gdispy.journal.recovery_file import RecoveryFile
     from gdispy.protocol.messages import Ended
 
 logger = logging.getLogger("gdispy")
 
 _gates = threading.Lock()
-#: Maximum length of `error` in characters.
-ERROR_LIMIT = 500
 #: Maximum size, in bytes, of the pickled arguments that a job keeps when it has ended.
 ARGUMENTS_LIMIT = 64 * 1024
 #: First byte of a payload that is the exception of the job instead of its result.
@@ -86,13 +89,13 @@ class DispyJob:
         "_arguments",
         "_done",
         "_exception",
-        "_finish",
         "_gate",
         "_id",
-        "_late",
         "_number",
         "_payload",
+        "_rare",
         "_result",
+        "_source",
         "_status",
         "end_time",
         "ip_addr",
@@ -118,7 +121,9 @@ class DispyJob:
         job._make(number, submit_time, arguments)
         return job
 
-    def _make(self, number: int, submit_time: float, arguments: Any, job_id: object = None) -> None:
+    def _make(
+        self, number: int, submit_time: float, arguments: Any, job_id: object = None, source: JobSource | None = None
+    ) -> None:
         self._id: Any = number if job_id is None else job_id
         self._number = number
         #: Pickled for the node, or the pair `(args, kwargs)`; None if they are not known or were dropped.
@@ -137,9 +142,9 @@ class DispyJob:
         self._payload: Bulk | Plain = b""
         self._done = False
         self._gate: Gate | None = None
-        self._finish: Finish | None = None
-        #: The result that arrived after the job had been abandoned.
-        self._late: Bulk | Plain = b""
+        self._rare: _Rare | None = None
+        #: Its cluster; None if that is not known.
+        self._source = source
 
     @property
     def id(self) -> Any:
@@ -155,9 +160,10 @@ class DispyJob:
     @property
     def late_result(self) -> Any:
         """The result of an abandoned job whose node came back with it, else None. `status` remains Abandoned."""
-        if not self._late:
+        late = self._rare.late if self._rare is not None else b""
+        if not late:
             return None
-        return self._late.value() if type(self._late) is Plain else pickling.loads(_copied(self._late))
+        return late.value() if type(late) is Plain else pickling.loads(_copied(late))
 
     @property
     def status(self) -> int:
@@ -182,7 +188,8 @@ class DispyJob:
         """None, or a text that describes the failure."""
         if self._payload and self._done:
             self._decide()
-        return self._exception
+        text = self._exception
+        return text if text is None or 'File "' not in text else with_source_lines(text)
 
     @exception.setter
     def exception(self, value: str | None) -> None:
@@ -327,9 +334,16 @@ class DispyJob:
     @property
     def finish(self) -> Finish:
         """An event for programs written for dispy, as in `job.finish.wait(seconds)`."""
-        if self._finish is None:
-            self._finish = Finish(self)
-        return self._finish
+        rare = self._use_rare()
+        if rare.finish is None:
+            rare.finish = Finish(self)
+        return rare.finish
+
+    def _use_rare(self) -> _Rare:
+        with _gates:
+            if self._rare is None:
+                self._rare = _Rare()
+            return self._rare
 
     def _tell(self, wake: Callable[[], None]) -> None:
         """Call `wake` when the job ends, or now if it has ended: at least once, from any thread."""
@@ -403,6 +417,30 @@ class DispyJob:
         self.truncated, self._exception = bool(ended.truncated[place]), ended.exceptions[place] or None
         self._done = True
 
+    def follow(self, stream: str | None = None) -> OutputLines:
+        """The lines that the job prints, without their line ends, as an iterator: as they are printed, until the job
+        has ended. `stream` is 'stdout' or 'stderr', None for both.
+
+        Lines appear within about a second, from the start of the job, even if this is called later. At most the last
+        10,000 lines wait to be read. Raises ConfigError for a job that does not belong to a cluster of this process.
+        """
+        streams = live_output.wanted_streams(stream)
+        if self._done:
+            return live_output.ended_lines(self, streams)
+        engine = self._source.engine() if self._source is not None else None
+        if engine is None:
+            raise ConfigError(
+                f"job {self.id!r} cannot be followed: its cluster does not exist in this process any more"
+            )
+        return engine.follow(self._origin(), streams)
+
+    def replay(self) -> Any:
+        """Call the function with the arguments of this job in this process, and return its result: for a debugger.
+        Raises what the function raises, and ConfigError if the function or the arguments are not known here."""
+        from gdispy.client.inline import replay  # It imports modules of workers.
+
+        return replay(self)
+
     def _origin(self) -> DispyJob:
         """The original of this copy; itself if it is not a copy."""
         return self
@@ -425,7 +463,7 @@ class DispyJob:
     def _part(self, exception: str, arguments: Any = None, cause: Bulk = b"") -> DispyJob:
         """A failed call out of the several calls of this job."""
         part = DispyJob._new(self._number, self.submit_time, arguments)
-        for name in ("_id", "start_time", "end_time", "ip_addr", "stdout", "stderr", "truncated"):
+        for name in ("_id", "_source", "start_time", "end_time", "ip_addr", "stdout", "stderr", "truncated"):
             setattr(part, name, getattr(self, name))
         part._status, part._exception, part._payload, part._done = job_status.TERMINATED, exception, cause, True
         return part
@@ -445,6 +483,17 @@ class DispyJob:
     _repr_html_ = job_html
 
 
+class _Rare:
+    """What few jobs have."""
+
+    __slots__ = ("finish", "late")
+
+    def __init__(self, late: Bulk | Plain = b"") -> None:
+        self.finish: Finish | None = None
+        #: The result that arrived after the job had been abandoned.
+        self.late = late
+
+
 class _JobCopy(DispyJob):
     """A snapshot of a job. Waiting for it updates it to the final state of the job."""
 
@@ -457,7 +506,9 @@ class _JobCopy(DispyJob):
     def _take(self, state: DispyJob) -> None:
         for name in DispyJob.__slots__:
             setattr(self, name, getattr(state, name))
-        self._gate = self._finish = None
+        self._gate = None
+        if self._rare is not None:
+            self._rare = _Rare(late=self._rare.late)
 
     def _origin(self) -> DispyJob:
         return self._job
@@ -487,48 +538,20 @@ class KeptJob(DispyJob):
     __slots__ = ("_recovery",)
 
     @classmethod
-    def _kept(cls, number: int, submit_time: float, recovery: RecoveryFile | None, arguments: Any = None) -> KeptJob:
+    def _kept(
+        cls,
+        number: int,
+        submit_time: float,
+        recovery: RecoveryFile | None,
+        arguments: Any = None,
+        source: JobSource | None = None,
+    ) -> KeptJob:
         """A recorded job; `recovery` records changes of its `id`."""
         job = cls.__new__(cls)
-        job._make(number, submit_time, arguments)
+        job._make(number, submit_time, arguments, None, source)
         job._recovery = recovery
         return job
 
-
-class Finish(threading.Event):
-    """The end of a job as an event. Created on demand."""
-
-    def __init__(self, job: DispyJob) -> None:
-        # The base class is not initialised: Ctrl-C at the wrong moment would leave its lock held.
-        self._job = job
-        self._is_cleared = False
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the job has ended. False if `timeout` seconds pass first."""
-        if not self._is_cleared:
-            return self._job.wait(timeout)
-        return Gate().wait(timeout)
-
-    def is_set(self) -> bool:
-        """Whether the job has ended and `clear` was not called since."""
-        return self._job._done and not self._is_cleared
-
-    isSet = is_set
-
-    def set(self) -> None:
-        """Undo `clear`. This does not end the job."""
-        self._is_cleared = False
-
-    def clear(self) -> None:
-        """Reset the event if the job has ended; no effect before that."""
-        self._is_cleared = self._job._done
-
-    def __repr__(self) -> str:
-        return f"<Finish of {self._job!r}: {'set' if self.is_set() else 'unset'}>"
-
-
-#: The last line of the text of a job that was cancelled while it ran.
-CANCELLED = "The job was cancelled."
 
 STATUS_NAMES = {
     job_status.CREATED: "Created",
@@ -550,36 +573,6 @@ def _settle(future: asyncio.Future[None]) -> None:
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 60
 _short.maxlevel = 3
-
-
-def error_line(text: str) -> str:
-    """The line of a text that describes the error: in a traceback, the line of the exception."""
-    line = _telling_line([line for line in text.splitlines() if line.strip()])
-    return line if len(line) <= ERROR_LIMIT else line[: ERROR_LIMIT - 3] + "..."
-
-
-def _telling_line(lines: list[str]) -> str:
-    if not lines:
-        return ""
-    if lines[-1] == CANCELLED:
-        return CANCELLED
-    if lines[0].lstrip().startswith("+ Exception Group"):  # Its traceback is indented by bars.
-        lines = [line[4:] for line in lines if line.startswith("  | ")]
-    frames = [place for place, line in enumerate(lines) if line.startswith('  File "')]
-    if not frames:
-        return lines[0].strip() if not lines[0].startswith("Traceback") else lines[-1].strip()
-    after = (line for line in lines[frames[-1] + 1 :] if not line.startswith(" "))
-    return next(after, lines[-1]).strip()
-
-
-def stand_in(line: str) -> BaseException:
-    """A stand-in, with the same name and text, for an exception that cannot be unpickled here."""
-    name, _, message = line.partition(": ")
-    name = name.rpartition(".")[2]
-    if not name.isidentifier():
-        name, message = "RemoteError", line
-    kind: type[RemoteError] = type(name, (RemoteError,), {"__module__": "gdispy"})
-    return kind(message)
 
 
 @final

@@ -15,14 +15,17 @@ from typing import Any
 
 from gdispy.buffers.memory_file import OpenFile
 from gdispy.client.completion import Completion
+from gdispy.client.forwarded_logs import take_record
 from gdispy.client.job import ARGUMENTS_LIMIT, DispyJob, Plain
+from gdispy.client.live_output import LiveOutput, print_lines
 from gdispy.client.node_table import NodeTable
 from gdispy.client.settings import ClusterSettings
+from gdispy.client.status import DispyNode
 from gdispy.client.user_callbacks import JobCallback, UserCallbacks
 from gdispy.journal.recovery_file import RecoveryFile
 from gdispy.protocol import job_status
 from gdispy.protocol.ids import JobId
-from gdispy.protocol.messages import UNLIMITED, Ended, Progress, Started
+from gdispy.protocol.messages import UNLIMITED, Ended, Printed, Progress, Started
 from gdispy.protocol.payload import Bulk, bulk_size, joined
 from gdispy.runtime.gate import Gate
 
@@ -51,6 +54,9 @@ class JobTable:
         self.jobs: dict[JobId, DispyJob] = {}
         #: Takes a provisional result that is a request for a function; returns whether it is one.
         self.take_request: Callable[[Progress], bool] | None = None
+        self._forwards_logs = bool(settings.logs)
+        #: What jobs print while they run.
+        self.live = LiveOutput(self._echo if settings.echo else None, self._output_limit)
         #: Jobs of the previous run of the program whose end was passed to the callback.
         self.told: set[JobId] = set()
         #: Jobs that were abandoned with their nodes.
@@ -63,14 +69,15 @@ class JobTable:
         jobs, recovery, is_program, is_plain = self.jobs, self._recovery, self._is_program, self._is_plain
         on_job, on_status = self._callbacks.on_job, self._callbacks.on_status
         columns: list[list[Any]] = [ended.jobs, ended.statuses, ended.starts, ended.ends, ended.exceptions]
-        columns += [ended.results, ended.outputs, ended.errors, ended.truncated]
+        columns += [ended.results, ended.outputs, ended.errors, ended.truncated, ended.attempts]
         if picks is not None:
             columns = [[column[place] for place in picks] for column in columns]
         gates: list[Gate] = []
-        address, before = ended.address, len(jobs)
-        seen = sent = 0
+        live = self.live if self.live.is_active else None
+        address, before, seen, sent = ended.address, len(jobs), 0, 0
+        rows = zip(*columns, strict=True)
         try:
-            for number, code, start, end, exception, result, output, error, left_out in zip(*columns, strict=True):
+            for number, code, start, end, exception, result, output, error, left_out, attempt in rows:
                 job = jobs[number]
                 arguments = job._arguments
                 size = len(arguments) if type(arguments) is bytes else self._let_go(job)
@@ -90,9 +97,7 @@ class JobTable:
                     seen += 1
                     job.start_time = start or job.start_time
                 if on_status is not None and job._status == job_status.CREATED and start:
-                    # So short that only its end was reported: report its start as well.
-                    job._status = job_status.RUNNING
-                    self._tell_status(job_status.RUNNING, ended.node, job._copy())
+                    self._tell_started(job, ended.node)
                 if code != job_status.FINISHED:
                     if recovery is not None:
                         recovery.missing += job._status != job_status.CANCELLED
@@ -101,6 +106,8 @@ class JobTable:
                 job._status = code
                 job._done = True
                 del jobs[number]
+                if live is not None:
+                    live.end(job, ended.node, attempt, (output, error))
                 if job._gate is not None:
                     gates.append(job._gate)
                 if on_job is not None:
@@ -132,7 +139,7 @@ class JobTable:
             job = self._abandoned.pop(ended.jobs[place], None)
             if job is not None and ended.statuses[place] == job_status.FINISHED:
                 result = ended.results[place]
-                job._late = Plain(result) if self._is_plain and result else result
+                job._use_rare().late = Plain(result) if self._is_plain and result else result
                 logger.warning(
                     "job %r was abandoned, but its node has come back with its result: see job.late_result", job.id
                 )
@@ -141,6 +148,11 @@ class JobTable:
         """Report a change of an unfinished job to `cluster_status`."""
         if self._callbacks.on_status is not None:
             self._callbacks.give(self._callbacks.on_status, status, self._nodes.get(node), job)
+
+    def _tell_started(self, job: DispyJob, node: bytes) -> None:
+        """A job was so short that only its end was reported: report its start as well."""
+        job._status = job_status.RUNNING
+        self._tell_status(job_status.RUNNING, node, job._copy())
 
     def _let_go(self, job: DispyJob) -> int:
         """Drop the arguments of a job if they are large; returns their size."""
@@ -195,6 +207,8 @@ class JobTable:
         if job is None or (self.take_request is not None and self.take_request(progress)):
             return
         node = self._nodes.get(progress.node)
+        if self._forwards_logs and take_record(progress, job, _name_of(node), self._callbacks.give):
+            return
         if node is not None:
             node.received(bulk_size(progress.value))
         was_cancelled = job._status == job_status.CANCELLED
@@ -206,6 +220,16 @@ class JobTable:
             self._tell_status(job._status, progress.node, job._copy())
         if was_cancelled:
             job._status = job_status.CANCELLED
+
+    def show_output(self, printed: Printed) -> None:
+        """A followed job has printed something."""
+        job = self.jobs.get(printed.job)
+        if job is not None:
+            self.live.take(job, printed)
+
+    def _echo(self, job: DispyJob, node: bytes, stream: str, lines: list[str]) -> None:
+        place = _name_of(self._nodes.get(node)) or job.ip_addr or self._name
+        self._callbacks.give(print_lines, stream, f"[{place} {job.id}] ", lines)
 
     def lose_node(self, node: bytes) -> None:
         """A node is lost, and its jobs run again elsewhere."""
@@ -224,10 +248,15 @@ class JobTable:
         self.jobs.clear()
         for job in jobs:
             job._status, job._exception, job._done = job_status.ABANDONED, reason, True
+        self.live.end_all()
         for job in jobs:
             if job._gate is not None:
                 job._gate.open()
         self._count.end(len(jobs), len(jobs))
+
+
+def _name_of(node: DispyNode | None) -> str:
+    return node.name if node is not None else ""
 
 
 def _call_back_and_note(callback: JobCallback, job: DispyJob, recovery: RecoveryFile) -> None:

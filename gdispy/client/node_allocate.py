@@ -131,6 +131,8 @@ class Allocation:
 
     targets: NodeTargets
     nodes: list[NodeAllocate]
+    #: Whether jobs run in this process, on no node.
+    is_inline: bool = False
 
     def is_plain(self) -> bool:
         return all(each.is_plain() for each in self.nodes)
@@ -146,6 +148,8 @@ def read(nodes: object, node_port: int) -> Allocation:
     An element is what `targets.parse` takes; a tuple `(host, port, cpus, depends, setup_args)`; a dict with such keys;
     a DispyNode; or a NodeAllocate.
     """
+    if nodes == targets.INLINE or nodes == [targets.INLINE]:
+        return Allocation(NodeTargets(), [], is_inline=True)
     if isinstance(nodes, NodeAllocate | DispyNode | dict):
         nodes = [nodes]
     if not isinstance(nodes, list | tuple | set | frozenset) or not nodes or _is_one(nodes):

@@ -237,7 +237,7 @@ def _check_text(name: str, value: str) -> None:
 
 
 def secret_for(wanted: targets.NodeTargets, secret: str, secret_file: str, insecure: bool) -> Secret:
-    only_local = wanted.local and not wanted.targets and not wanted.look
+    only_local = not wanted.targets and not wanted.look
     if only_local and not secret and not secret_file:
         # Nothing else should connect: not even this user's other programs need the secret.
         return find_secret(generate_secret())
@@ -259,6 +259,14 @@ def checked_results(results: object) -> str:
     if results not in (PICKLED, PLAIN):
         raise ConfigError(f"results must be '' (pickles, any Python objects) or 'plain', not {results!r}")
     return str(results)
+
+
+def check_place(is_inline: bool, program: bool, recovery: str) -> None:
+    """Raise ConfigError for parameters that are not possible with `nodes='inline'`."""
+    if is_inline and program:
+        raise ConfigError("nodes='inline' runs functions in this process; for a program use nodes='local'")
+    if is_inline and recovery:
+        raise ConfigError("nodes='inline' has nothing to recover: its jobs end with this process; omit fault_recover")
 
 
 def check_timeout(value: object) -> None:

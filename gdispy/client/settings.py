@@ -32,3 +32,22 @@ class ClusterSettings:
     results: str = ""
     #: Whether files that jobs send replace others.
     overwrites: bool = False
+    #: Whether what jobs print is printed here while they run.
+    echo: bool = False
+    #: The field `logs` of `Prepare`.
+    logs: bytes = b""
+    #: Whether jobs run in this process (`nodes='inline'`).
+    is_inline: bool = False
+
+    def why_single(self, on_job: object, on_status: object, recovery: object) -> str:
+        """Why calls cannot be combined in one job, with these callbacks and recovery file, or None; '' if they can."""
+        reasons = {
+            "it is a program": self.is_program,
+            "jobs run in this process": self.is_inline,
+            "callback is called for each job": on_job is not None,
+            "cluster_status is called for each job": on_status is not None,
+            "each job runs in a separate process": self.jobs.isolation,
+            "each job runs in a separate directory": self.jobs.job_directory,
+            "each job is recorded separately": recovery is not None,
+        }
+        return next((reason for reason, holds in reasons.items() if holds), "")

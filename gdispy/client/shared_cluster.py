@@ -8,14 +8,14 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Any
 
 from gdispy import config
 from gdispy.client import node_allocate
 from gdispy.client.cluster import JobCluster
+from gdispy.client.forwarded_logs import checked_logging
 from gdispy.client.job import DispyJob
-from gdispy.client.packaging import computation_options, is_program, prepare
+from gdispy.client.packaging import computation_options, is_program
 from gdispy.client.parameters import (
     both_names,
     check_ports,
@@ -96,27 +96,29 @@ class SharedJobCluster(JobCluster):
         wait_for_nodes: bool = False,
         overwrite: bool = False,
         results: str = "",
+        echo: bool = False,
+        logging: str = "",
     ) -> None:
         if ipv4_udp_multicast:
             raise ConfigError("ipv4_udp_multicast is an option of gdispy-scheduler, which discovers the nodes")
         check_ports(scheduler_port=scheduler_port, client_port=client_port)
         flags = {"wait_for_nodes": wait_for_nodes, "overwrite": overwrite, "exclusive": exclusive}
-        manner = checked_ways(loglevel, isolation, by_value, by_name, **flags)
+        manner = checked_ways(loglevel, isolation, by_value, by_name, echo=echo, **flags)
         recovery = checked_recovery(fault_recover, resume)
         callbacks = UserCallbacks(checked_callback(callback), checked_status_callback(cluster_status))
         program, node_port = is_program(computation), config.node_port()
         wanted = node_allocate.read(nodes, node_port)
-        if wanted.targets.local:
-            raise ConfigError("nodes='local' is valid only for JobCluster: a shared scheduler has its own nodes")
+        if wanted.is_inline or wanted.targets.local:
+            raise ConfigError("nodes='local' and 'inline' are valid only for JobCluster: a scheduler has its own nodes")
         found = with_tls(find_secret(secret, secret_file, insecure), certfile, keyfile)
         place = scheduler_place(scheduler_node, scheduler_port)
         key = SharedSchedulerKey(*place, found.key, own_address(ip_addr), (found.insecure, found.tls))
-        setup = checked_function("setup", setup)
-        about = computation_options(isolation, dest_path, setup, cleanup, job_directory, output_limit, data)
-        whole = (callable(cleanup), reentrant, exclusive, wait_for_nodes)
-        settings = ClusterSettings(key, node_port, program, about, *whole, checked_results(results), overwrite)
-        package = partial(prepare, computation, depends, about, manner)
-        self._start(settings, callbacks, package, wanted, found, recovery)
+        about = computation_options(
+            isolation, dest_path, checked_function("setup", setup), cleanup, job_directory, output_limit, data
+        )
+        ways = (callable(cleanup), reentrant, exclusive, wait_for_nodes, checked_results(results), overwrite, echo)
+        settings = ClusterSettings(key, node_port, program, about, *ways, checked_logging(logging))
+        self._start(settings, callbacks, (computation, depends, manner), wanted, found, recovery)
 
     def detach(self) -> str:
         """Detach this program from its jobs; the scheduler keeps them running.

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from gdispy.client.completion import Completion
 from gdispy.client.job import DispyJob, KeptJob
 from gdispy.client.job_numbers import next_number
+from gdispy.client.job_source import JobSource
 from gdispy.journal.recovery_file import RecoveryFile
 from gdispy.protocol.ids import JobId
 from gdispy.protocol.payload import Bulk
@@ -36,6 +37,8 @@ class SubmissionQueue:
 
     def __init__(self, recovery: RecoveryFile | None, count: Completion, wake: Callable[[], None]) -> None:
         self._recovery, self._count = recovery, count
+        #: That of all its jobs.
+        self.source: JobSource | None = None
         #: Makes the hub call `drain` soon.
         self._wake = wake
         self._lock = threading.Lock()
@@ -59,10 +62,10 @@ class SubmissionQueue:
             number = next_number()
             if self._recovery is None:
                 job = object.__new__(DispyJob)  # `_new`, inlined.
-                job._make(number, time.time(), payload)
+                job._make(number, time.time(), payload, None, self.source)
             else:
                 self._recovery.submitted(number, payload, options, name)
-                job = KeptJob._kept(number, time.time(), self._recovery, payload)
+                job = KeptJob._kept(number, time.time(), self._recovery, payload, self.source)
             if name is not None:
                 job._id = name
             if options is not None:
@@ -75,6 +78,8 @@ class SubmissionQueue:
             if wakes:
                 self._has_woken = True
         if wakes:
+            if self.source is not None:
+                self.source.warn_if_redefined()
             self._wake()
         return job
 

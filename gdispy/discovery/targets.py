@@ -12,6 +12,8 @@ from gdispy.protocol.address import Address, host_flaw
 from gdispy.protocol.limits import COLUMN_LIMIT, short_name
 
 LOCAL = "local"
+#: Jobs run in the program itself; the only element, if there.
+INLINE = "inline"
 
 
 @dataclass
@@ -65,6 +67,8 @@ def _add(result: NodeTargets, element: object, node_port: int) -> None:
     flaw = host_flaw(host)
     if flaw:
         raise ConfigError(f"in nodes, {short_name(repr(element))}: {flaw}")
+    if host == INLINE and port is None:
+        raise ConfigError("in nodes, 'inline' (jobs run in this process) must be the only element")
     if host == LOCAL and port is None:
         result.local = True
     elif "*" in host:

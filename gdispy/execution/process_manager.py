@@ -32,6 +32,7 @@ from gdispy.buffers.memory_file_pool import MemoryFilePool
 from gdispy.errors import ProtocolError
 from gdispy.execution.computation_files import ComputationFiles
 from gdispy.execution.dependency_files import JobFiles, place_all
+from gdispy.execution.followed_job import FollowedJob
 from gdispy.execution.spawner_process import cause_of, messages, start_spawner, why_not_started
 from gdispy.execution.template_process import TemplateProcess
 from gdispy.execution.worker_channel import ANCILLARY, WorkerChannel
@@ -67,6 +68,8 @@ MANY = 32
 READ_INTERVAL = 0.001
 #: Bytes waiting for the scheduler above which workers are not read: they wait in turn.
 BACKLOG_LIMIT = 64 * 1024 * 1024
+#: The same for the output of running jobs, which is reported later.
+LIVE_BACKLOG = 1024 * 1024
 
 
 class ProcessSettings(TypedDict):
@@ -259,7 +262,7 @@ class ProcessManager:
         prepare = template.prepare
         values = [template.directory, setting["name"], setting["address"], setting["client_shutdown"]]
         values += [template.jobs, prepare.job_directory, template.keeps_jobs]
-        values += [prepare.output_limit, job_logger.getEffectiveLevel(), prepare.results]
+        values += [prepare.output_limit, job_logger.getEffectiveLevel(), prepare.results, joined(prepare.logs)]
         assert self._spawner is not None
         control.send(self._spawner, ["template", key, *values, setting["limits"]], [theirs.fileno()])
         theirs.close()
@@ -433,6 +436,12 @@ class ProcessManager:
             worker.page.map[: len(goal)] = goal
             self._order(worker, ["signal", number, int(signal.SIGINT), False])
 
+    def follow(self, number: WorkerId, job: JobId, attempt: int) -> None:
+        """Report the output of a running job."""
+        worker = self._workers.get(number)
+        if worker is not None:
+            worker.follow(job, attempt)
+
     def terminate(self, number: WorkerId) -> None:
         worker = self._workers.get(number)
         if worker is not None:
@@ -584,6 +593,16 @@ class ProcessManager:
             for worker in busy:
                 keep_within_limit(worker.out, worker.output_limit)
                 keep_within_limit(worker.err, worker.output_limit)
+                if worker.followed is not None:
+                    self._report_output(worker, worker.followed)
+
+    def _report_output(self, worker: WorkerChannel, followed: FollowedJob) -> None:
+        if not followed.is_shown():
+            if followed.wants_signal():
+                self._order(worker, ["signal", worker.number, int(signal.SIGURG), False])
+        elif self.backlog() < LIVE_BACKLOG:
+            for piece in followed.read(worker.out, worker.err):
+                self._pump.put(self._rules.printed, worker.number, followed.job, followed.attempt, *piece)
 
 
 def _as_file(value: Bulk) -> int:

@@ -22,6 +22,7 @@ from gevent import socket
 from gdispy.buffers.memory_file import MemoryFile, in_memory_file, printed_file
 from gdispy.buffers.memory_file_pool import MemoryFilePool, PooledMemoryFile
 from gdispy.errors import ProtocolError
+from gdispy.execution.followed_job import FollowedJob
 from gdispy.execution.job_groups import JobGroups
 from gdispy.execution.result_files import ResultFiles
 from gdispy.protocol.ids import JobId, WorkerId
@@ -101,6 +102,8 @@ class WorkerChannel:
         self._tokens: deque[int] = deque()
         self.fds: deque[int] = deque()
         self._files = ResultFiles(pool)
+        #: Its job whose output is reported, or the last that was.
+        self.followed: FollowedJob | None = None
 
     @property
     def directory(self) -> str:
@@ -284,6 +287,12 @@ class WorkerChannel:
             os.close(capture)
             capture = self.fds.popleft()
         return output, capture
+
+    def follow(self, job: JobId, attempt: int) -> None:
+        """Report the output of its running job from now on."""
+        known = self.followed
+        if known is None or (known.job, known.attempt) != (job, attempt):
+            self.followed = FollowedJob(job, attempt, self.page, self.output_limit)
 
     def _count(self, job: JobId, attempt: int, kind: int) -> int:
         """The number of frames of this kind that the job has sent before this one."""

@@ -166,6 +166,10 @@ class FunctionCalls:
         global _of_worker
         _of_worker = self
         self._directory = str(getattr(builtins, "dispy_job_path", os.getcwd()))
+        self.initialize()
+
+    def initialize(self) -> None:
+        """Call the initializer; its failure is raised in each call."""
         if self._initializer is None:
             return
         try:

@@ -66,6 +66,8 @@ class Capture:
         self.files = (out, err)
         self._limit = limit
         self._directory = directory
+        #: Whether each line is written at once, for a client that follows jobs.
+        self._is_live = False
         self._restore_streams()
 
     def begin(self) -> None:
@@ -78,6 +80,14 @@ class Capture:
     def put_streams_back(self) -> None:
         """Undo assignments of a job to `sys.stdout` and `sys.stderr`. A replaced object is flushed."""
         sys.stdout, sys.stderr = self.out, self.err
+
+    def go_live(self) -> None:
+        """Write what is buffered, and from now on each line at once. Raises RuntimeError if a signal has interrupted
+        such a write."""
+        if not self._is_live:
+            self.out.reconfigure(line_buffering=True)  # type: ignore[attr-defined]
+            self.err.reconfigure(line_buffering=True)  # type: ignore[attr-defined]
+            self._is_live = True
 
     def end(self) -> tuple[Output, Output]:
         """The output since `begin`: stdout and stderr."""
@@ -148,16 +158,16 @@ class Capture:
         self._restore_streams()
 
     def _restore_streams(self) -> None:
-        self.out = _stream(1)
-        self.err = _stream(2)
+        self.out = _stream(1, self._is_live)
+        self.err = _stream(2, self._is_live)
         sys.stdout, sys.stderr = self.out, self.err
         # Typed as constants, but what is printed at exit or by pdb goes there.
         setattr(sys, "__stdout__", self.out)  # noqa: B010
         setattr(sys, "__stderr__", self.err)  # noqa: B010
 
 
-def _stream(fd: int) -> TextIO:
-    return open(fd, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
+def _stream(fd: int, is_live: bool) -> TextIO:
+    return open(fd, "w", 1 if is_live else -1, encoding="utf-8", errors="backslashreplace", closefd=False)
 
 
 def _empty(fd: int) -> None:

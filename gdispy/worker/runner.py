@@ -61,7 +61,7 @@ from gdispy.worker.payload_files import BorrowedFile, digest_of, map_files, writ
 from gdispy.worker.process_tree import has_children, keeps_processes, kill_descendants
 from gdispy.worker.result_encoding import encode_provisional
 from gdispy.worker.setup_globals import Namespaces
-from gdispy.worker.shared_page import BEGUN, FILLED, RUNNING, VOID, Page
+from gdispy.worker.shared_page import BEGUN, FILLED, LIVE, PRINTING, RUNNING, VOID, Page
 
 #: Jobs cannot open more than a few hundred descriptors in this time in seconds: checks of them, and other slow checks,
 #: are made at this interval. A job that takes longer is followed by one.
@@ -246,6 +246,9 @@ class Worker:
     def serve(self) -> None:
         """Run jobs until the node closes its end, or this worker must be replaced."""
         signal.signal(signal.SIGINT, self._on_interrupt)
+        # Ignored by default, so programs that do not expect it are not disturbed.
+        signal.signal(signal.SIGURG, self._on_followed)
+        signal.siginterrupt(signal.SIGURG, False)
         self._changes.begin()
         self._made.begin()
         self._return()
@@ -339,6 +342,8 @@ class Worker:
         self._capture.begin()
         words = self._page.words
         words[RUNNING] = 1
+        if words[LIVE]:
+            self._go_live(job)
         limits = self.limits
         is_timed = False
         if special is not None or not limits.are_none:
@@ -374,7 +379,7 @@ class Worker:
         self.go_home(now)
         if self._own is not None and (complaint := self._leave_own()):
             status, exception = TERMINATED, exception + complaint
-        words[RUNNING] = 0
+        words[RUNNING] = words[PRINTING] = 0
         if is_timed:
             limits.end()
         has_threads = thread_count() != self._changes.threads
@@ -535,6 +540,17 @@ class Worker:
     def _is_target(self, job: Job) -> bool:
         number, attempt = TARGET.unpack_from(self._page.map)
         return bool(number == job.number and attempt == job.attempt)
+
+    def _go_live(self, job: Job) -> None:
+        """A client follows jobs of this worker."""
+        with contextlib.suppress(RuntimeError, ValueError, OSError):  # The node asks again.
+            self._capture.go_live()
+            self._page.words[PRINTING] = job.number
+
+    def _on_followed(self, _signum: int, _frame: object) -> None:
+        job = running.job
+        if job is not None and not running.is_in_child:
+            self._go_live(job)
 
     def _on_interrupt(self, _signum: int, _frame: object) -> None:
         job = running.job

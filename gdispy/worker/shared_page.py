@@ -16,6 +16,8 @@ and no outcome is lost or delayed if a job takes longer than expected, or kills 
   until every CPU has seen that (`VOID_SEEN`), and reads `BEGUN`: jobs with a greater number, up to that number, will
   not be started, since the worker first writes `BEGUN` and then reads `VOID`. If that tells it to stop, it reports so,
   since the node may have read a number that was not started after all, or that belongs to a later group.
+- `LIVE` is set by the node when a job of the worker is followed: from then on it prints at once, and writes into
+  `PRINTING` the number of the job whose output is in its files, 0 before it empties them.
 - Outcomes are stored here completely, one after the other, in `FILLED` bytes, and for those sent together in a message
   the node knows the `GENERATION`: it can take them from here at any time, and recognises them when they are sent.
 """
@@ -29,7 +31,7 @@ SIZE = 32 * 1024
 #: Seconds after which all CPUs have seen a write; it takes much less.
 VOID_SEEN = 0.001
 
-BEGUN, VOID, GENERATION, FILLED, RUNNING = range(5)
+BEGUN, VOID, GENERATION, FILLED, RUNNING, LIVE, PRINTING = range(7)
 _WORDS, _OUTBOX = 128, 4096
 _RUNNING_PLACE = _WORDS + 8 * RUNNING
 #: How often outcomes are read again that are just being sent.
@@ -47,7 +49,7 @@ class Page:
     def __init__(self, fd: int) -> None:
         self.map = mmap.mmap(fd, SIZE)
         #: Each is read and written in one step.
-        self.words = memoryview(self.map)[_WORDS : _WORDS + 40].cast("Q")
+        self.words = memoryview(self.map)[_WORDS : _WORDS + 56].cast("Q")
         self.outbox = memoryview(self.map)[_OUTBOX:]
 
     def close(self) -> None:

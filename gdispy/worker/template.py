@@ -35,12 +35,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgpack
+
 from gdispy.protocol.limits import shortened
 from gdispy.worker import control, injected_names, pickling
 from gdispy.worker.calls import Run, call_function
 from gdispy.worker.cgroups import Groups
 from gdispy.worker.changes import Changes
 from gdispy.worker.failures import missing_module, users_frames
+from gdispy.worker.forwarded_logs import forward_logs
 from gdispy.worker.frames import BROKEN
 from gdispy.worker.function_calls import FunctionCalls
 from gdispy.worker.job_directory import Place
@@ -82,6 +85,8 @@ class JobSettings:
     log_level: int
     #: The encoding of results, as in `Prepare`.
     results: str = ""
+    #: Levels of loggers in msgpack, if records of jobs are sent to the client, else empty.
+    logs: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -243,6 +248,8 @@ class Template:
     def _loaded(self, kind: str, name: str, body: bytearray) -> Run:
         setting = self._setting
         choose(setting.jobs.results)
+        if setting.jobs.logs:
+            forward_logs(msgpack.unpackb(setting.jobs.logs))
         known = injected_names.provide(setting.node_name, setting.address, setting.directory)
         sys.path.insert(0, setting.directory)
         self._changes.watch()

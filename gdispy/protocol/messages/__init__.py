@@ -26,7 +26,9 @@ from gdispy.protocol.messages.connection import Hello as Hello
 from gdispy.protocol.messages.connection import Inventory as Inventory
 from gdispy.protocol.messages.job import Cancel as Cancel
 from gdispy.protocol.messages.job import Ended as Ended
+from gdispy.protocol.messages.job import Follow as Follow
 from gdispy.protocol.messages.job import OutcomesAcked as OutcomesAcked
+from gdispy.protocol.messages.job import Printed as Printed
 from gdispy.protocol.messages.job import Progress as Progress
 from gdispy.protocol.messages.job import ProgressAcked as ProgressAcked
 from gdispy.protocol.messages.job import Recall as Recall
@@ -90,7 +92,7 @@ ALL: tuple[type[Message], ...] = (
         OverviewRequest,
         Overview,
     ),
-    *(ResendRequest, Fenced, JobNames, Withdraw),
+    *(ResendRequest, Fenced, JobNames, Withdraw, Follow, Printed),
 )
 BY_TAG: dict[int, type[Message]] = {kind.tag: kind for kind in ALL}
 

@@ -38,7 +38,7 @@ class Prepare(Message):
     tag = 10
     shape = (
         *(is_computation, *[is_text] * 5, is_flag, is_bulk, is_file_list, is_content_column, is_bulk, is_bulk),
-        *(is_token, is_count, is_flag, is_count, is_text),
+        *(is_token, is_count, is_flag, is_count, is_text, is_bulk),
     )
     computation: ComputationId
     name: str
@@ -69,6 +69,8 @@ class Prepare(Message):
     output_limit: int = OUTPUT_LIMIT
     #: Encoding of results: '' pickles, 'plain' plain data.
     results: str = ""
+    #: Levels of loggers as a msgpack map, if log records of jobs are sent to the client; else empty.
+    logs: Bulk = b""
 
     def problem(self) -> str:
         is_even = not self.contents or len(self.contents) == len(self.files)

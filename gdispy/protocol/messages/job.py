@@ -135,6 +135,33 @@ class Progress(Message):
 
 
 @record
+class Follow(Message):
+    """Report what these jobs print while they run, with `Printed`."""
+
+    tag = 43
+    shape = (is_computation, is_count_column)
+    computation: ComputationId
+    jobs: list[JobId]
+
+
+@record
+class Printed(Message):
+    """What a running job has printed to `stream` (1: standard output, 2: standard error), from byte `offset` of it. It
+    is sent once and may be lost, or leave out what was printed too fast; `Ended` has all that is kept of the output."""
+
+    tag = 44
+    shape = (is_computation, is_count, is_count, is_count, is_count, is_bulk, is_node_name)
+    computation: ComputationId
+    job: JobId
+    attempt: int
+    stream: int
+    offset: int
+    content: Bulk
+    #: The node; filled in by the scheduler.
+    node: bytes = b""
+
+
+@record
 class Ended(Message):
     """The outcomes of these jobs. The receiver answers `OutcomesAcked`, also for repeated outcomes."""
 

@@ -6,7 +6,7 @@ Pure. The shell performs effects in order.
 from __future__ import annotations
 
 from gdispy.protocol.ids import ComputationId
-from gdispy.protocol.messages import Ended, Event, NodeFound, Progress, Reply, Started, Status, Upload
+from gdispy.protocol.messages import Ended, Event, NodeFound, Printed, Progress, Reply, Started, Status, Upload
 from gdispy.protocol.record import record
 from gdispy.rules.effects import Effect
 
@@ -31,6 +31,13 @@ class ProvisionalResult(Effect):
     """A provisional result."""
 
     progress: Progress
+
+
+@record
+class OutputArrived(Effect):
+    """A followed job has printed something."""
+
+    printed: Printed
 
 
 @record

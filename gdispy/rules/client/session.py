@@ -23,6 +23,7 @@ from gdispy.protocol.messages import (
     Message,
     NodeFound,
     Notice,
+    Printed,
     Progress,
     ProgressAcked,
     Release,
@@ -44,6 +45,7 @@ from gdispy.rules.client.effects import (
     LateResult,
     NodeEvent,
     Notify,
+    OutputArrived,
     ProvisionalResult,
     Resolve,
     SaveFile,
@@ -160,6 +162,9 @@ class ClientSession:
                 effects.append(Resolve(ended, [place]))
         return effects
 
+    def _on_printed(self, message: Printed) -> Effects:
+        return [OutputArrived(message)] if message.job in self._open else []
+
     def _on_seen(self, message: ProgressAcked) -> Effects:
         """The missing provisional results of these jobs, or of all jobs if none is given, will not arrive: their ends
         need not wait."""
@@ -202,6 +207,7 @@ class ClientSession:
     _HANDLERS: dict[type[Message], Callable[..., Effects]] = {
         Ended: _on_ended,
         Progress: _on_progress,
+        Printed: _on_printed,
         ProgressAcked: _on_seen,
         Started: _on_started,
         Status: _on_answer,

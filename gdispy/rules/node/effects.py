@@ -80,6 +80,15 @@ class RecallJobs(Effect):
 
 
 @record
+class FollowJob(Effect):
+    """Report with `printed` what the job in the worker's hand prints from now on, until it ends."""
+
+    worker: WorkerId
+    job: JobId
+    attempt: int
+
+
+@record
 class Interrupt(Effect):
     """Raise KeyboardInterrupt in the job, if it is the running one."""
 

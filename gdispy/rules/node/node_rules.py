@@ -180,6 +180,15 @@ class NodeRules:
         result = ProvisionalResult(attempt, index, value)
         return self._supervision.progressed(worker, job, result) if worker is not None else []
 
+    def printed(
+        self, worker_id: WorkerId, job: JobId, attempt: int, stream: int, offset: int, content: bytes, now: float
+    ) -> Effects:
+        """A followed job has printed something."""
+        worker = self._state.workers.get(worker_id)
+        if worker is None:
+            return []
+        return self._supervision.printed(worker, job, attempt, stream, offset, content)
+
     def file_sent(
         self, worker_id: WorkerId, job: JobId, attempt: int, number: int, row: list[Any], content: Bulk, now: float
     ) -> Effects:

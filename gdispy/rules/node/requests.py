@@ -13,6 +13,7 @@ from gdispy.protocol.ids import Peer
 from gdispy.protocol.messages import (
     Cancel,
     FileContents,
+    Follow,
     Limit,
     Message,
     OutcomesAcked,
@@ -30,7 +31,7 @@ from gdispy.protocol.messages import (
 from gdispy.rules.effects import Drop, Effects, Send
 from gdispy.rules.faults import OnFault, not_taken
 from gdispy.rules.node.computation import Computation
-from gdispy.rules.node.effects import AnswerFile
+from gdispy.rules.node.effects import AnswerFile, FollowJob
 from gdispy.rules.node.job import Job, release
 from gdispy.rules.node.job_table import JobTable
 from gdispy.rules.node.loading import Loading
@@ -146,6 +147,11 @@ class Requests:
             effects += [each for each in self._jobs.withdraw(computation, number, now) if each not in effects]
         return effects
 
+    def _on_follow(self, computation: Computation, message: Follow, now: float) -> Effects:
+        wanted = set(message.jobs)
+        first = [(each.number, each.hand[0]) for each in computation.workers.values() if each.hand]
+        return [FollowJob(worker, job.number, job.attempt) for worker, job in first if job.number in wanted]
+
     def _on_recall(self, computation: Computation, message: Recall, now: float) -> Effects:
         return self._jobs.recall(computation, message.count)
 
@@ -188,6 +194,7 @@ class Requests:
         Run: _on_run,
         Cancel: _on_cancel,
         Withdraw: _on_withdraw,
+        Follow: _on_follow,
         Recall: _on_recall,
         OutcomesAcked: _on_outcomes_acked,
         ProgressAcked: _on_progress_acked,

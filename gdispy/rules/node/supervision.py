@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from gdispy.protocol.ids import JobId
 from gdispy.protocol.job_status import TERMINATED
-from gdispy.protocol.messages import Progress, Upload
+from gdispy.protocol.messages import Printed, Progress, Upload
 from gdispy.rules.effects import Effects, Send
 from gdispy.rules.node.computation import Computation
 from gdispy.rules.node.effects import Interrupt, Kill, RecallJobs, Terminate
@@ -65,6 +65,14 @@ class Supervision:
         is_first = worker.hand and worker.hand[0].number == job and not worker.hand[0].reported
         effects = self._report(worker) if is_first else []
         return [*effects, Send(peer, Progress(computation.id, job, *result, ""))]
+
+    def printed(self, worker: Worker, job: JobId, attempt: int, stream: int, offset: int, content: bytes) -> Effects:
+        """A followed job has printed something."""
+        computation = worker.computation
+        peer = computation.session.peer
+        if peer is None or not worker.hand or (worker.hand[0].number, worker.hand[0].attempt) != (job, attempt):
+            return []
+        return [Send(peer, Printed(computation.id, job, attempt, stream, offset, content))]
 
     def sent_file(self, worker: Worker, key: FileKey, file: SentFile) -> Effects:
         """A job sends a file to its client, and waits for the answer."""

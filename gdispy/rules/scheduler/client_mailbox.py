@@ -24,6 +24,7 @@ from gdispy.protocol.messages import (
     Cancel,
     Ended,
     Fenced,
+    Follow,
     Inventory,
     JobNames,
     Message,
@@ -75,6 +76,7 @@ _TAKEN: frozenset[type[Message]] = frozenset(
         ProgressAcked,
         JobNames,
         Withdraw,
+        Follow,
     )
 )
 

@@ -13,6 +13,7 @@ from gdispy.protocol.ids import JobId, Peer
 from gdispy.protocol.job_status import ABANDONED
 from gdispy.protocol.messages import (
     Cancel,
+    Follow,
     Message,
     NodeCommand,
     Open,
@@ -196,6 +197,15 @@ class ClientRequests:
             effects, waiting = self._lifecycle.withdraw(computation, message.jobs)
         return [*effects, Send(peer, Reply(message.computation, message.question, "", 0.0, waiting))]
 
+    def _on_follow(self, peer: Peer, message: Follow, now: float) -> Effects:
+        computation = self._state.computations.get(message.computation)
+        found: dict[Peer, list[JobId]] = {}
+        for job in message.jobs:
+            task = computation.tasks.get(job) if computation is not None else None
+            if task is not None and task.node is not None and task.node.peer is not None:
+                found.setdefault(task.node.peer, []).append(job)
+        return [Send(node, Follow(message.computation, jobs)) for node, jobs in found.items()]
+
     # Single nodes
 
     def _on_node_command(self, peer: Peer, message: NodeCommand, now: float) -> Effects:
@@ -287,6 +297,7 @@ class ClientRequests:
         Run: _on_run,
         Cancel: _on_cancel,
         Withdraw: _on_withdraw,
+        Follow: _on_follow,
         Release: _on_release,
         StatusRequest: _on_status_request,
         NodeCommand: _on_node_command,

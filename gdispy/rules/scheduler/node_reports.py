@@ -23,6 +23,7 @@ from gdispy.protocol.messages import (
     MissingFiles,
     Notice,
     Prepared,
+    Printed,
     Progress,
     Released,
     Reply,
@@ -248,6 +249,14 @@ class NodeReports:
         effects: Effects = [WriteFacts(message.computation, [told])] if self.keeps_progress else []
         return [*effects, Send(self._state.computations[message.computation].client, told)]
 
+    def _on_printed(self, node: NodeRecord, message: Printed, now: float) -> Effects:
+        assignment = node.assignments.get(message.computation)
+        task = assignment.placed.get(message.job) if assignment is not None else None
+        if task is None or task.attempt != message.attempt:
+            return []
+        client = self._state.computations[message.computation].client
+        return [Send(client, replace(message, node=node.instance))]
+
     def _on_returned(self, node: NodeRecord, message: Returned, now: float) -> Effects:
         assignment = node.assignments.get(message.computation)
         if assignment is None:
@@ -288,6 +297,7 @@ class NodeReports:
         Ended: _on_ended,
         Started: _on_started,
         Progress: _on_progress,
+        Printed: _on_printed,
         Returned: _on_returned,
         Released: _on_released,
         Availability: _on_availability,

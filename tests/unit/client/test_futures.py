@@ -27,7 +27,7 @@ from gdispy.client.futures import (
     failed,
     failure_of,
 )
-from gdispy.client.job import CANCELLED as CANCELLED_TEXT
+from gdispy.client.job_errors import CANCELLED as CANCELLED_TEXT
 from gdispy.protocol import job_status
 from gdispy.worker import pickling
 from gdispy.worker.function_calls import InitializerFailed

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from gdispy import DispyJob, JobFailed
-from gdispy.client.job import error_line
+from gdispy.client.job_errors import error_line
 from gdispy.client.map_results import as_completed
 from gdispy.client.parameters import function_call
 from gdispy.errors import RemoteError

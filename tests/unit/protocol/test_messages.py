@@ -22,6 +22,7 @@ from gdispy.protocol.messages import (
     Event,
     Fenced,
     FileContents,
+    Follow,
     Hello,
     Inventory,
     JobNames,
@@ -37,6 +38,7 @@ from gdispy.protocol.messages import (
     OverviewRequest,
     Prepare,
     Prepared,
+    Printed,
     Progress,
     ProgressAcked,
     PutFile,
@@ -116,6 +118,8 @@ EXAMPLES: list[Message] = [
     PutFile(C, 1, NODE, [FILE], [PAYLOAD]),
     Upload(C, 1, 1, 0, [FILE], [PAYLOAD]),  # type: ignore[arg-type]
     Withdraw(C, 1, [1, 2]),  # type: ignore[list-item]
+    Follow(C, [1]),  # type: ignore[list-item]
+    Printed(C, 1, 1, 2, 100, b"text\n", NODE),  # type: ignore[arg-type]
     Uploaded(C, 1, 1, 0, "no room"),  # type: ignore[arg-type]
     Event(C, 4, NODE, [ROW], []),
     Resume([C, D], [[1, 2], []]),  # type: ignore[list-item]

@@ -11,8 +11,28 @@ from hypothesis import strategies as st
 from gdispy.errors import InternalError
 from gdispy.protocol.ids import JobId, Peer
 from gdispy.protocol.job_status import ABANDONED
-from gdispy.protocol.messages import Cancel, Ended, Hello, Notice, Progress, Release, Released, Run, Started, Status
-from gdispy.rules.client.effects import Answer, ComputationClosed, JobsStarted, Notify, ProvisionalResult, Resolve
+from gdispy.protocol.messages import (
+    Cancel,
+    Ended,
+    Hello,
+    Notice,
+    Printed,
+    Progress,
+    Release,
+    Released,
+    Run,
+    Started,
+    Status,
+)
+from gdispy.rules.client.effects import (
+    Answer,
+    ComputationClosed,
+    JobsStarted,
+    Notify,
+    OutputArrived,
+    ProvisionalResult,
+    Resolve,
+)
 from gdispy.rules.client.session import ClientSession
 from gdispy.rules.effects import Effects, Send
 from tests.unit.builders import C, checked, ended, hello, outcome
@@ -180,3 +200,11 @@ def test_thousand_jobs_in_one_message_are_one_effect() -> None:
     message: Ended = ended(*map(outcome, range(1, 1001)))
     effects = list(itertools.chain(made.receive([message])))
     assert effects == [Resolve(message, None)]
+
+
+def test_output_of_a_job_is_shown_until_the_job_has_ended() -> None:
+    made = session(1)
+    said = Printed(C, JobId(1), 1, 1, 0, b"text")
+    assert made.receive([said]) == [OutputArrived(said)]
+    made.receive([ended(outcome(1))])
+    assert made.receive([said]) == []

@@ -11,6 +11,7 @@ from gdispy.protocol.job_status import CANCELLED
 from gdispy.protocol.messages import (
     Cancel,
     FileContents,
+    Follow,
     Inventory,
     Limit,
     Message,
@@ -29,7 +30,7 @@ from gdispy.protocol.messages import (
 )
 from gdispy.rules.effects import Drop, Effects, Send
 from gdispy.rules.faults import raise_fault
-from gdispy.rules.node.effects import AnswerFile, RecallJobs, Unload
+from gdispy.rules.node.effects import AnswerFile, FollowJob, RecallJobs, Unload
 from gdispy.rules.node.loading import Loading
 from gdispy.rules.node.progress import FileKey, ProvisionalResult, SentFile
 from gdispy.rules.node.requests import Requests
@@ -179,3 +180,16 @@ def test_withdrawn_jobs_end_where_they_wait_and_each_worker_with_others_is_asked
     assert [each.number for each in asked.own.queue] == [5]
     assert {number: each.status for number, each in asked.own.outcomes.unacked.items()} == {4: CANCELLED}
     assert [each.withdrawn for each in worker.hand] == [True, False, True]
+
+
+def test_only_jobs_that_run_are_followed() -> None:
+    asked = Asked()
+    table = asked.served.jobs.table
+    worker = Worker(W1, asked.own)
+    asked.served.state.add_worker(worker)
+    for number in (1, 2, 3):
+        table.accept(asked.own, job(number), 0.0)
+    table.hand_first(worker, 1, 0.0)
+    table.hand_more(worker, 1)
+    assert asked.receive(Follow(C, [JobId(each) for each in (1, 2, 3, 9)])) == [FollowJob(W1, JOB, 1)]
+    assert asked.receive(Follow(D, [JOB])) == []

@@ -7,7 +7,7 @@ from typing import Any
 
 from gdispy.protocol.ids import JobId
 from gdispy.protocol.job_status import TERMINATED
-from gdispy.protocol.messages import Progress, Started
+from gdispy.protocol.messages import Printed, Progress, Started
 from gdispy.rules.effects import Send
 from gdispy.rules.node.effects import Interrupt, Kill, RecallJobs, Terminate
 from gdispy.rules.node.progress import FileKey, ProvisionalResult, SentFile
@@ -133,3 +133,13 @@ def test_with_isolation_a_worker_has_one_job_and_is_killed_after_it() -> None:
     jobs, supervision, worker = running(1)
     jobs.computation.prepare = replace(jobs.computation.prepare, isolation="job")
     assert supervision.answered(worker, [outcome(1)], 1.0) == [Kill(W1)]
+
+
+def test_output_is_reported_of_the_first_job_in_hand_only_and_not_to_a_scheduler_that_is_away() -> None:
+    _, supervision, worker = running(1, 2)
+    said = (JobId(1), 1, 1, 7, b"text")
+    assert supervision.printed(worker, *said) == [Send(A, Printed(C, *said))]
+    assert supervision.printed(worker, JobId(2), 1, 1, 0, b"text") == []
+    assert supervision.printed(worker, JobId(1), 2, 1, 0, b"text") == []
+    worker.computation.session.peer = None
+    assert supervision.printed(worker, *said) == []

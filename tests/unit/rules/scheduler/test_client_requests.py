@@ -17,6 +17,7 @@ from gdispy.protocol.messages import (
     Ended,
     Event,
     FileContents,
+    Follow,
     Inventory,
     Limit,
     MissingFiles,
@@ -692,3 +693,12 @@ def test_withdrawn_job_that_no_node_can_run_ends() -> None:
     submit(dispatch, {1: wish(cpus=3), 2: wish(cpus=2, priority=-1.0)})
     assert [jobs for jobs, _, _ in endings(withdraw(dispatch, 1))] == [[1]]
     assert problems(dispatch, 1.0) == []
+
+
+def test_wish_to_follow_jobs_goes_to_the_nodes_that_have_them() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A, B, cpus=1)
+    submit(dispatch, {1: None, 2: None, 3: None})
+    effects = dispatch.receive_from_client(CLIENT, [Follow(C, [JobId(each) for each in (1, 2, 3, 9)])], 0.0)
+    assert sorted(each.jobs[0] for peer in (A, B) for each in sent(effects, peer, Follow)) == [1, 2]
+    assert dispatch.receive_from_client(CLIENT, [Follow(D, [JobId(1)])], 0.0) == []

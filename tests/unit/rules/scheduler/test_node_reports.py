@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gdispy.errors import ProtocolError
-from gdispy.protocol.messages import Ended, Event, Inventory, OutcomesAcked, Prepared, Progress, Started
+from gdispy.protocol.messages import Ended, Event, Inventory, OutcomesAcked, Prepared, Printed, Progress, Started
 from gdispy.rules.effects import Drop, Effects, WriteFacts
 from gdispy.rules.faults import raise_fault
 from gdispy.rules.scheduler import node_reports
@@ -100,3 +100,12 @@ def test_what_no_node_may_say_closes_its_connection() -> None:
     parts = with_job()
     [drop] = parts.receive(Event(C, 0, b"n" * 16, [], []), Prepared(C, ""))  # type: ignore[arg-type]
     assert isinstance(drop, Drop) and "takes no Event from a node" in drop.reason
+
+
+def test_output_is_passed_on_with_its_node_if_it_is_of_the_present_attempt() -> None:
+    parts = with_job()
+    said = Printed(C, 1, 1, 1, 0, b"text")  # type: ignore[arg-type]
+    [told] = sent(parts.receive(said), CLIENT, Printed)
+    [node] = parts.state.nodes.values()
+    assert (told.content, told.node) == (b"text", node.instance)
+    assert parts.receive(Printed(C, 1, 2, 1, 0, b"text"), Printed(C, 5, 1, 1, 0, b"")) == []  # type: ignore[arg-type]
