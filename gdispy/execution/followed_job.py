@@ -17,8 +17,8 @@ from gdispy.worker.shared_page import LIVE, PRINTING, Page
 #: Bytes in one piece, and pieces of a stream that are read at a time.
 PIECE = 16 * 1024
 PIECES = 4
-#: How often a worker is asked to print at once what Python buffers.
-SIGNALS = 50
+#: Calls of `wants_signal` between two signals: at first one, and finally this many.
+PAUSE_LIMIT = 64
 
 
 class Piece(NamedTuple):
@@ -39,7 +39,8 @@ class FollowedJob:
         self._limit = output_limit
         #: The next byte to read of each stream.
         self._offsets = [0, 0]
-        self._signals = 0
+        #: Calls until the next signal, and between that and the one after it.
+        self._until = self._pause = 1
         page.words[LIVE] = 1
 
     def is_shown(self) -> bool:
@@ -47,10 +48,13 @@ class FollowedJob:
         return bool(self._page.words[PRINTING] == self.job)
 
     def wants_signal(self) -> bool:
-        """Whether the worker must be asked (again) to write what Python buffers. Its answer is lost if the signal comes
-        while it writes."""
-        self._signals += 1
-        return self._signals <= SIGNALS
+        """Whether the worker is asked (again) to write what Python buffers. It does not answer while it computes in C,
+        and if the signal comes while it writes."""
+        self._until -= 1
+        if self._until:
+            return False
+        self._until = self._pause = min(2 * self._pause, PAUSE_LIMIT)
+        return True
 
     def read(self, out: int, err: int) -> list[Piece]:
         """What it has printed since the last call; the rest of much output is read by the next calls."""

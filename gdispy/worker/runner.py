@@ -246,9 +246,9 @@ class Worker:
     def serve(self) -> None:
         """Run jobs until the node closes its end, or this worker must be replaced."""
         signal.signal(signal.SIGINT, self._on_interrupt)
-        # Ignored by default, so programs that do not expect it are not disturbed.
+        # Ignored by default, so programs that do not expect it are not disturbed. It must interrupt system calls, or a
+        # job that waits for a program would print what it has buffered only at the end of that.
         signal.signal(signal.SIGURG, self._on_followed)
-        signal.siginterrupt(signal.SIGURG, False)
         self._changes.begin()
         self._made.begin()
         self._return()
