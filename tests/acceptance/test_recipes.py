@@ -1,4 +1,4 @@
-"""The programs of the recipes print what the page shows: times, ports and paths aside."""
+"""The programs on pages that are followed by their output print that: times, ports and paths aside."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from typing import NamedTuple
 
 import pytest
 
-PAGE = Path(__file__).parents[2] / "docs" / "recipes.md"
+DOCS = Path(__file__).parents[2] / "docs"
+RECIPES = DOCS / "recipes.md"
+#: Pages that begin with a short program.
+GUIDE = ("executor", "files", "limits", "node-data", "notebooks", "optimise", "scheduling", "values")
+PAGES = [RECIPES, DOCS / "recovery.md", *(DOCS / "guide" / f"{name}.md" for name in GUIDE)]
 
 
 class Recipe(NamedTuple):
@@ -20,13 +24,9 @@ class Recipe(NamedTuple):
     printed: str
 
 
-def recipes() -> list[Recipe]:
-    found = []
-    for section in re.split(r"(?m)^##+ ", PAGE.read_text())[1:]:
-        title = section.partition("\n")[0]
-        blocks = re.findall(r"(?s)```python\n(.*?)```\n\n```text\n(.*?)```", section)
-        found += [Recipe(f"{title} {number}", *block) for number, block in enumerate(blocks, 1)]
-    return found
+def recipes(page: Path) -> list[Recipe]:
+    blocks = re.findall(r"(?s)```python\n([^`]*?)```\n\n```text\n(.*?)```", page.read_text())
+    return [Recipe(f"{page.stem} {number}", *block) for number, block in enumerate(blocks, 1)]
 
 
 def in_kind(text: str) -> str:
@@ -38,8 +38,8 @@ def in_kind(text: str) -> str:
     return re.sub(r" +", " ", text)
 
 
-@pytest.mark.parametrize("recipe", recipes(), ids=lambda recipe: recipe.title)
-def test_a_recipe_prints_what_the_page_shows(recipe: Recipe, tmp_path: Path) -> None:
+@pytest.mark.parametrize("recipe", [each for page in PAGES for each in recipes(page)], ids=lambda recipe: recipe.title)
+def test_a_program_prints_what_the_page_shows(recipe: Recipe, tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(recipe.program)
     command = [sys.executable, "-W", "error", str(program)]
@@ -48,5 +48,11 @@ def test_a_recipe_prints_what_the_page_shows(recipe: Recipe, tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr
 
 
-def test_every_program_of_the_page_is_run() -> None:
-    assert len(recipes()) == PAGE.read_text().count("```python\n") >= 15
+def test_every_recipe_is_run() -> None:
+    assert len(recipes(RECIPES)) == RECIPES.read_text().count("```python\n") >= 15
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_begins_with_a_short_program(page: Path) -> None:
+    assert 0 < len(recipes(page)[0].program.splitlines()) <= 20
+    assert page == RECIPES or page.read_text().find("```text") < page.read_text().find("```{literalinclude}")
