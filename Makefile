@@ -22,7 +22,7 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/codespell -D docs/words.txt -S $(OTHER_WORDS) gdispy docs scripts *.md benchmarks examples deploy
+	$(BIN)/codespell -D docs/words.txt -S $(OTHER_WORDS) gdispy _gdispy_programs.py docs scripts *.md benchmarks examples deploy
 
 check: lint
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal tests/unit tests/simulation tests/test_architecture.py
