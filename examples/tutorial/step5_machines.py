@@ -26,7 +26,7 @@ def visited(rate: float, steps: int = 100_000) -> list[float]:
 def main() -> None:
     rates = [2.5 + 1.5 * step / 200 for step in range(200)]
     with gdispy.Executor(sys.argv[1:] or ["local"]) as executor:
-        futures = [executor.submit(visited, rate) for rate in rates]
+        futures = [executor.submit(visited, r, steps=300_000) for r in rates]
         counts = Counter(len(future.result()) for future in futures)
         print(f"{counts[1]} rates have 1 value, {counts[2]} have 2")
         for node in executor.cluster.status().nodes:
