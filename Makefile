@@ -22,7 +22,7 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/codespell -D docs/words.txt -S $(OTHER_WORDS) gdispy docs scripts *.md benchmarks examples deploy
+	$(BIN)/codespell -D docs/words.txt -S $(OTHER_WORDS) gdispy _gdispy_programs.py docs scripts *.md benchmarks examples deploy
 
 check: lint
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal tests/unit tests/simulation tests/test_architecture.py
@@ -52,7 +52,7 @@ format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-$(READY): pyproject.toml setup.py $(wildcard scripts/*)
+$(READY): pyproject.toml setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "gdispy needs Python 3.10 or newer: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip

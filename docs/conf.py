@@ -11,7 +11,7 @@ project = "gdispy"
 author = "the gdispy authors"
 version = release = VERSION
 
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_design"]
 exclude_patterns = ["_build"]
 #: `name` in a docstring is code, as in Markdown.
 default_role = "code"
@@ -19,13 +19,12 @@ default_role = "code"
 smartquotes = False
 autodoc_member_order = "bysource"
 myst_heading_anchors = 3
+#: `:::` for directives that contain code blocks.
+myst_enable_extensions = ["colon_fence"]
 
-html_theme = "alabaster"
-html_theme_options = {
-    "description": "Python functions and programs on many machines",
-    "fixed_sidebar": True,
-    "page_width": "1080px",
-    "show_powered_by": False,
-}
+html_theme = "furo"
+html_title = f"gdispy {VERSION}"
+html_static_path = ["_static"]
+html_css_files = ["gdispy.css"]
 html_show_sourcelink = False
 html_copy_source = False

@@ -1,9 +1,10 @@
-"""Many files: each job gets one file, and returns the file that it creates from it.
+"""Many files: each job gets one file, and returns the one that it creates.
 
     python examples/files.py data/*.csv                        on this machine
-    python examples/files.py -n node1 -n node2 data/*.csv      on two machines where gdispy-node runs
+    python examples/files.py -n node1 -n node2 data/*.csv      on two machines
 
-The files need not be on the nodes. `summary-NAME` appears here, in the working directory, for each of them.
+The files need not be on the nodes. `summary-NAME` appears here, in the working
+directory, for each of them.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import gdispy
 
 
 def summarise(name: str) -> int:
-    """Count the words of a file. Runs in a directory of the node, where the file is."""
+    """Count the words of a file, in a directory of the node."""
     words = Counter(Path(name).read_text(errors="replace").split())
     summary = f"summary-{Path(name).name}"
     with open(summary, "w") as file:
@@ -26,9 +27,11 @@ def summarise(name: str) -> int:
 
 
 def on_node(path: Path) -> str:
-    """Where a node has the file: what lies below the working directory keeps its place, the rest its name only."""
+    """The path on nodes: relative to the working directory, or the name."""
     path = path.resolve()
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else path.name
+    if path.is_relative_to(Path.cwd()):
+        return str(path.relative_to(Path.cwd()))
+    return path.name
 
 
 def main() -> None:
@@ -37,10 +40,13 @@ def main() -> None:
     parser.add_argument("-n", "--nodes", action="append")
     options = parser.parse_args()
     failed = total = 0
-    with gdispy.JobCluster(summarise, nodes=options.nodes or ["local"]) as cluster:
+    with gdispy.JobCluster(
+        summarise, nodes=options.nodes or ["local"]
+    ) as cluster:
         jobs = []
         for path in options.files:
-            # Sent for this job only, and removed on the node when the job has ended.
+            # Sent for this job only, and removed on the node when the job has
+            # ended.
             job = cluster.submit(on_node(path), dispy_job_depends=[path])
             job.id = path
             jobs.append(job)

@@ -3,8 +3,8 @@
     python examples/first_run.py                   all of them
     python examples/first_run.py 10000000          only those below ten million
 
-The nodes are started on this machine; on other machines, run `gdispy-node` there and list their names in
-`nodes`.
+The nodes are started on this machine; on other machines, run `gdispy-node`
+there and list their names in `nodes`.
 """
 
 import contextlib
@@ -29,23 +29,33 @@ def count_primes(first: int, last: int) -> int:
     is_prime = bytearray([1]) * (last - first)
     for factor in range(2, int((last - 1) ** 0.5) + 1):
         begin = max(factor * factor, -(-first // factor) * factor)
-        is_prime[begin - first :: factor] = bytes(len(range(begin, last, factor)))
+        is_prime[begin - first :: factor] = bytes(
+            len(range(begin, last, factor))
+        )
     return sum(is_prime) - sum(1 for number in (0, 1) if first <= number < last)
 
 
 @contextlib.contextmanager
 def node(name: str, secret_file: str, directory: str) -> Iterator[str]:
-    """A `gdispy-node` on this machine; gives 'host:port', and ends it afterwards."""
-    command = [sys.executable, str(Path(sys.executable).with_name("gdispy-node"))]
-    command += ["--daemon", "--ip_addr", "127.0.0.1", "--node_port", "0", "--cpus", "1", "--name", name]
+    """A `gdispy-node` on this machine, as 'host:port'; ended afterwards."""
+    program = Path(sys.executable).with_name("gdispy-node")
+    command = [sys.executable, str(program), "--daemon", "--name", name]
+    command += ["--ip_addr", "127.0.0.1", "--node_port", "0", "--cpus", "1"]
     command += ["--secret-file", secret_file, "--dest_path_prefix", directory]
     log = open(Path(directory) / f"{name}.log", "w")
-    with log, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process:
+    with (
+        log,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=log, text=True
+        ) as process,
+    ):
         try:
             assert process.stdout is not None
             ready = process.stdout.readline().split()
             if not ready:
-                sys.exit(f"{name} could not start:\n{Path(log.name).read_text()}")
+                sys.exit(
+                    f"{name} could not start:\n{Path(log.name).read_text()}"
+                )
             yield ready[1]
         finally:
             process.terminate()
@@ -58,11 +68,21 @@ def main() -> None:
         secret_file.touch(mode=0o600)
         secret_file.write_text(gdispy.generate_secret())
         names = ("first-node", "second-node")
-        nodes = [stack.enter_context(node(name, str(secret_file), directory)) for name in names]
+        nodes = [
+            stack.enter_context(node(name, str(secret_file), directory))
+            for name in names
+        ]
         print(f"Two nodes are ready: {nodes[0]} and {nodes[1]}.")
-        print(f"Counting the primes below {BELOW:,} in {BELOW // STEP} jobs ...")
-        with gdispy.JobCluster(count_primes, nodes=nodes, secret_file=str(secret_file)) as cluster:
-            jobs = [cluster.submit(first, first + STEP) for first in range(0, BELOW, STEP)]
+        print(
+            f"Counting the primes below {BELOW:,} in {BELOW // STEP} jobs ..."
+        )
+        with gdispy.JobCluster(
+            count_primes, nodes=nodes, secret_file=str(secret_file)
+        ) as cluster:
+            jobs = [
+                cluster.submit(first, first + STEP)
+                for first in range(0, BELOW, STEP)
+            ]
             found = 0
             for job in tqdm(jobs, unit="job"):
                 count = job()
@@ -71,7 +91,8 @@ def main() -> None:
                 found += count
             cluster.print_status()
     known = KNOWN.get(BELOW, found)
-    print(f"\nThere are {found:,} primes below {BELOW:,}: {'right' if found == known else 'WRONG'}.")
+    verdict = "right" if found == known else "WRONG"
+    print(f"\nThere are {found:,} primes below {BELOW:,}: {verdict}.")
     sys.exit(found != known)
 
 

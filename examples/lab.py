@@ -1,9 +1,9 @@
-"""Several machines of a lab: the nodes, their free resources, and the work of each.
+"""Several machines of a lab: their nodes, free resources, and work.
 
-    python examples/lab.py                                  a node on this machine
-    python examples/lab.py 'node*' '192.168.3.*'            nodes found by broadcast that match
-    python examples/lab.py node1 node2:51400                named nodes, on the default port and on another
-    python examples/lab.py --secret-file lab.key node1      with the secret of the lab
+    python examples/lab.py                            a node on this machine
+    python examples/lab.py 'node*' '192.168.3.*'      nodes found by broadcast
+    python examples/lab.py node1 node2:51400          named nodes; one on a port
+    python examples/lab.py --secret-file lab.key n1   with the lab's secret
 
 On each machine: gdispy-node --secret-file lab.key
 """
@@ -34,8 +34,11 @@ def main() -> None:
         for job in cluster.as_completed(jobs, timeout=60):
             print(job.result, "at", job.ip_addr)
         for node in cluster.status().nodes:
-            free = "" if node.avail_info is None else f", {node.avail_info.memory >> 20} MiB of memory free"
-            print(f"{node.name} at {node.ip_addr}:{node.port} has {node.cpus} CPUs{free}")
+            free = ""
+            if node.avail_info is not None:
+                free = f", {node.avail_info.memory >> 20} MiB of memory free"
+            place = f"{node.ip_addr}:{node.port}"
+            print(f"{node.name} at {place} has {node.cpus} CPUs{free}")
         for problem in cluster.status().problems:
             print("problem:", problem)
 

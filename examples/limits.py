@@ -1,9 +1,10 @@
 """Limits and priorities of single jobs.
 
     python examples/limits.py                      on this machine
-    python examples/limits.py node1 node2          on two machines where gdispy-node runs
+    python examples/limits.py node1 node2          on two machines
 
-Keywords of `submit` that begin with `dispy_` are for gdispy; the function does not receive them.
+Keywords of `submit` that begin with `dispy_` are for gdispy; the function does
+not receive them.
 """
 
 import os
@@ -28,11 +29,16 @@ def main() -> None:
     cpus = min(2, len(os.sched_getaffinity(0)))
     with gdispy.JobCluster(work, nodes=nodes) as cluster:
         jobs = [
-            cluster.submit("late", dispy_priority=-1),  # Runs after all other waiting jobs.
-            cluster.submit("endless", dispy_timeout=0.5),  # Time limit in seconds.
-            cluster.submit("greedy", dispy_memory=500_000_000),  # Bytes, including all its processes.
-            cluster.submit("wide", dispy_cpus=cpus),  # Number of CPUs of one node.
-            cluster.submit("urgent", dispy_priority=10),  # Higher runs first; the default is 0.
+            # Runs after all other waiting jobs.
+            cluster.submit("late", dispy_priority=-1),
+            # Time limit in seconds.
+            cluster.submit("endless", dispy_timeout=0.5),
+            # Bytes, including all its processes.
+            cluster.submit("greedy", dispy_memory=500_000_000),
+            # Number of CPUs of one node.
+            cluster.submit("wide", dispy_cpus=cpus),
+            # Higher runs first; the default is 0.
+            cluster.submit("urgent", dispy_priority=10),
         ]
         for job in jobs:
             print(job() or job.exception.strip())

@@ -1,10 +1,11 @@
-"""Data that each node loads once, and that all of its jobs share without copies.
+"""Data that each node loads once, and that its jobs share without copies.
 
     python examples/node_data.py                   on this machine
-    python examples/node_data.py node1 node2       on two machines where gdispy-node runs
+    python examples/node_data.py node1 node2       on two machines
 
-`setup` runs once on each node before any job there. Jobs see its global variables, and share memory that it shares
-between processes. `cleanup` runs once on each node at the end.
+`setup` runs once on each node before any job there. Jobs see its global
+variables, and share memory that it shares between processes. `cleanup` runs
+once on each node at the end.
 """
 
 import multiprocessing
@@ -38,9 +39,11 @@ def tell(path: str = "", factor: float = 1.0) -> None:
 
 
 class Weighing(gdispy.NodeAllocate):
-    """Chooses nodes and what they load. Asked once for each node that is found."""
+    """Chooses nodes and what they load. Called once for each node."""
 
-    def allocate(self, cluster, ip_addr, name, cpus, avail_info=None, platform=""):
+    def allocate(
+        self, cluster, ip_addr, name, cpus, avail_info=None, platform=""
+    ):
         if avail_info is not None and avail_info.memory < 100_000_000:
             return 0  # Not enough memory: do not use this node.
         self.setup_args = ("masses.csv", 1000.0)  # This node uses thousandths.
@@ -59,8 +62,12 @@ def main() -> None:
         nodes = [weighing(place, table) for place in sys.argv[1:]] or ["local"]
         depends = [] if sys.argv[1:] else [table]
         water, methane = ["H", "H", "O"], ["C", "H", "H", "H", "H"]
-        with gdispy.JobCluster(formula_mass, nodes=nodes, depends=depends, setup=load, cleanup=tell) as cluster:
-            for name, mass in zip(("water", "methane"), cluster.map([water, methane]), strict=True):
+        with gdispy.JobCluster(
+            formula_mass, nodes=nodes, depends=depends, setup=load, cleanup=tell
+        ) as cluster:
+            for name, mass in zip(
+                ("water", "methane"), cluster.map([water, methane]), strict=True
+            ):
                 print(f"{name}: {mass:.3f}")
             for node in cluster.status().nodes:
                 print(f"{node.jobs_done} jobs on {node.cpus} CPUs")

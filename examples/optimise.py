@@ -1,10 +1,11 @@
-"""Optimisation from many starting points, which ends as soon as one of them is good enough.
+"""Optimisation from many starting points, until one of them is good enough.
 
     python examples/optimise.py                    on this machine
-    python examples/optimise.py node1 node2        on two machines where gdispy-node runs
+    python examples/optimise.py node1 node2        on two machines
 
-Each job sends its best result so far as provisional results. The callback receives them while jobs run, and
-cancels the other jobs once one has reached the goal.
+Each job sends its best result so far as provisional results. The callback
+receives them while jobs run, and cancels the other jobs once one has reached
+the goal.
 """
 
 import random
@@ -19,7 +20,8 @@ GOAL = 0.01
 def descend(seed: int) -> tuple[float, list[float]]:
     """Search for a low point of Himmelblau's function by random steps."""
     chance = random.Random(seed)
-    x, y, best, told = chance.uniform(-5, 5), chance.uniform(-5, 5), float("inf"), float("inf")
+    x, y = chance.uniform(-5, 5), chance.uniform(-5, 5)
+    best = told = float("inf")
     step = 0.5
     while step > 1e-9:
         near_x, near_y = chance.gauss(x, step), chance.gauss(y, step)
@@ -44,7 +46,10 @@ class Race:
 
     def follow(self, job: gdispy.DispyJob) -> None:
         """The callback: one call at a time, in a thread of its own."""
-        if job.status not in (gdispy.DispyJob.ProvisionalResult, gdispy.DispyJob.Finished):
+        if job.status not in (
+            gdispy.DispyJob.ProvisionalResult,
+            gdispy.DispyJob.Finished,
+        ):
             return
         self.best = min(self.best, job.result)
         if self.best[0] < GOAL and not self.is_won:
@@ -54,14 +59,20 @@ class Race:
                     self.cluster.cancel(each)
 
     def run(self, nodes: list[str]) -> None:
-        with gdispy.JobCluster(descend, nodes=nodes, callback=self.follow) as cluster:
+        with gdispy.JobCluster(
+            descend, nodes=nodes, callback=self.follow
+        ) as cluster:
             self.cluster = cluster
             self.jobs: list[gdispy.DispyJob] = []
             for seed in range(50):
                 self.jobs.append(cluster.submit(seed))
             cluster.wait()
-        ended_early = sum(job.status != gdispy.DispyJob.Finished for job in self.jobs)
-        print(f"found {self.best[0]:.4f} at {self.best[1]}; {ended_early} of {len(self.jobs)} jobs were cancelled")
+        ended_early = sum(
+            job.status != gdispy.DispyJob.Finished for job in self.jobs
+        )
+        value, point = self.best
+        ended = f"{ended_early} of {len(self.jobs)} jobs were cancelled"
+        print(f"found {value:.4f} at {point}; {ended}")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""Custom scheduling: this program assigns one job at a time to each CPU of each node.
+"""Custom scheduling: this program assigns one job at a time to each CPU.
 
     python examples/own_schedule.py                on this machine
-    python examples/own_schedule.py node1 node2    on two machines where gdispy-node runs
+    python examples/own_schedule.py node1 node2    on two machines
 
-`cluster_status` is called for each event of nodes and jobs. A node that is ready gets a job for each of its CPUs,
-and the next one whenever one has ended: large tasks here, so that the small ones fill the gaps at the end.
+`cluster_status` is called for each event of nodes and jobs. A node that is
+ready gets a job for each of its CPUs, and the next one whenever one has ended:
+large tasks here, so that the small ones fill the gaps at the end.
 """
 
 import sys
@@ -29,7 +30,12 @@ class Schedule:
         self.is_done = threading.Event()
         self.lock = threading.Lock()
 
-    def follow(self, status: int, node: gdispy.DispyNode | None, job: gdispy.DispyJob | None) -> None:
+    def follow(
+        self,
+        status: int,
+        node: gdispy.DispyNode | None,
+        job: gdispy.DispyJob | None,
+    ) -> None:
         """Told of each event; `job` is None for events of nodes."""
         if status == gdispy.DispyNode.Initialized:
             print(f"a node with {node.cpus} CPUs is ready")
@@ -39,7 +45,11 @@ class Schedule:
             print(f"size {job.id}: done")
             self.hand_out(node)
             self.count_one()
-        elif status in (gdispy.DispyJob.Terminated, gdispy.DispyJob.Abandoned, gdispy.DispyJob.Cancelled):
+        elif status in (
+            gdispy.DispyJob.Terminated,
+            gdispy.DispyJob.Abandoned,
+            gdispy.DispyJob.Cancelled,
+        ):
             print(f"size {job.id}: {job.exception}")
             self.count_one()
 
@@ -48,7 +58,8 @@ class Schedule:
             if not self.left:
                 return
             size = self.left.pop()
-        if self.cluster.submit_job_id_node(size, node, size) is None:  # The node is lost.
+        job = self.cluster.submit_job_id_node(size, node, size)
+        if job is None:  # The node is lost.
             with self.lock:
                 self.left.append(size)
 
@@ -59,7 +70,9 @@ class Schedule:
                 self.is_done.set()
 
     def run(self, nodes: list[str]) -> None:
-        with gdispy.JobCluster(work, nodes=nodes, cluster_status=self.follow) as self.cluster:
+        with gdispy.JobCluster(
+            work, nodes=nodes, cluster_status=self.follow
+        ) as self.cluster:
             self.is_done.wait()
 
 

@@ -1,7 +1,7 @@
-"""A program instead of a function: any executable file, in any language, run once for each file of data.
+"""A program instead of a function, in any language, run for each data file.
 
     python examples/programs.py                    on this machine
-    python examples/programs.py node1 node2        on two machines where gdispy-node runs
+    python examples/programs.py node1 node2        on two machines
 
 From a shell, the same is:
 
@@ -19,19 +19,27 @@ HERE = Path(__file__).parent
 
 def main() -> None:
     nodes = sys.argv[1:] or ["local"]
-    # Files below the working directory have the same relative paths on the nodes.
+    # Files below the working directory have the same relative paths on the
+    # nodes.
     os.chdir(HERE)
     files = sorted(Path().glob("*.py"))
     with gdispy.JobCluster("longest_line.sh", nodes=nodes) as cluster:
-        # The arguments are command-line arguments. Files are put into its working directory.
-        jobs = [cluster.submit(path, dispy_job_depends=[path]) for path in files]
+        # The arguments are command-line arguments. Files are put into its
+        # working directory.
+        jobs = [
+            cluster.submit(path, dispy_job_depends=[path]) for path in files
+        ]
         for path, job in zip(files, jobs, strict=True):
             job.wait()
             # The result is the exit code, and the output is bytes.
             if job.status == gdispy.DispyJob.Finished and job.result == 0:
                 print(job.stdout.decode(), end="")
             else:
-                print(f"{path}: exit code {job.result}", job.exception or "", job.stderr.decode())
+                print(
+                    f"{path}: exit code {job.result}",
+                    job.exception or "",
+                    job.stderr.decode(),
+                )
 
 
 if __name__ == "__main__":

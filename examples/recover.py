@@ -1,8 +1,9 @@
-"""A program that may be killed at any time, and continues where it stopped when it is restarted.
+"""A program that may be killed at any time, and then continues.
 
-    python examples/recover.py [NODE ...]      # kill it (Ctrl-C, kill -9), and start it again
+    python examples/recover.py [NODE ...]      # kill it, and start it again
 
-Without nodes it uses this machine; jobs that were running there when it was killed have ended with it, and run again.
+Without nodes it uses this machine; jobs that were running there when it was
+killed have ended with it, and run again.
 """
 
 import sys
@@ -24,7 +25,9 @@ if __name__ == "__main__":
         resume=True,  # continues from the file, if it exists
         reentrant=True,  # a job may run twice if its node was lost
     ) as cluster:
-        known = sum(job.status == gdispy.DispyJob.Finished for job in cluster.resumed)
+        known = sum(
+            job.status == gdispy.DispyJob.Finished for job in cluster.resumed
+        )
         print(f"{known} results are there from before", flush=True)
         jobs = [cluster.submit(number) for number in range(40)]
         print("sum:", sum(job.result_or_raise() for job in jobs))

@@ -2,7 +2,7 @@
 
     gdispy-node &                       # on each machine that runs jobs
     gdispy-scheduler &                  # on one machine
-    python examples/share.py [SCHEDULER_HOST]     # here and elsewhere, any number of times
+    python examples/share.py [SCHEDULER_HOST]     # any number of times
 
 The default scheduler is on this machine.
 """

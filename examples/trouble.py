@@ -1,7 +1,7 @@
 """Troubleshooting: problems of nodes, and failed jobs.
 
 python examples/trouble.py                     on this machine
-python examples/trouble.py node1 node2         on two machines where gdispy-node runs
+python examples/trouble.py node1 node2         on two machines
 """
 
 import os
@@ -28,15 +28,15 @@ def main() -> None:
     # Nothing listens on port 1: this node is named by mistake.
     nodes = [*(sys.argv[1:] or ["local"]), "127.0.0.1:1"]
     with gdispy.JobCluster(work, nodes=nodes) as cluster:
-        jobs = [
-            cluster.submit_job_id(what, what) for what in ("an exception", "an exit", "a crash", "no pickle", "work")
-        ]
+        cases = ["an exception", "an exit", "a crash", "no pickle", "work"]
+        jobs = [cluster.submit_job_id(what, what) for what in cases]
         for job in jobs:
             result = job()
             if job.status == gdispy.DispyJob.Finished:
                 print(f"{job.id}: {result}")
             else:
-                # The last line is the error; above it is the traceback on the node.
+                # The last line is the error; above it is the traceback on the
+                # node.
                 print(f"{job.id}: {job.exception.strip().splitlines()[-1]}")
             print(f"    it had printed {job.stdout!r}")
         for problem in cluster.status().problems:

@@ -43,6 +43,7 @@ PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
     ROOT / "CHANGELOG.md",
+    ROOT / "SECURITY.md",
     *(page for page in sorted((ROOT / "docs").rglob("*.md")) if page.name not in PAGES_LEFT_OUT),
 ]
 MODULES = sorted((ROOT / "gdispy").rglob("*.py"))

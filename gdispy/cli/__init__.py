@@ -1,7 +1,7 @@
 """The entry points of the commands.
 
-`scripts/` apply gevent's patches before they import this module. Each `..._main` takes the command-line arguments and
-returns the exit code.
+`_gdispy_programs.py` applies gevent's patches before it imports this module. Each `..._main` takes the command-line
+arguments and returns the exit code.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ from gdispy.transport.credentials import Secret
 from gdispy.transport.reconnect import Backoff
 from gdispy.worker.process_tree import signal_name
 
-#: The code of `scripts/gdispy-node`, since the scripts may not be in PATH. The working directory is removed from
+#: The code of `gdispy-node`, since the commands may not be in PATH. The working directory is removed from
 #: `sys.path`, since a file named random.py there would shadow the standard module.
 _CODE = """
 import sys

@@ -1,4 +1,4 @@
-"""Patches this process for gevent, as the files in `scripts/` do, for `python -m gdispy` and the like.
+"""Patches this process for gevent, as `_gdispy_programs.py` does, for `python -m gdispy` and the like.
 
 Must be imported before everything else. Processes and their exit statuses remain Python's own: with gevent's, a crashed
 job could look successful.

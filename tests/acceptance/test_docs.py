@@ -65,7 +65,10 @@ def test_every_example_is_in_the_guide() -> None:
     pages = [*(DOCS / "guide").glob("*.md"), DOCS / "sharing.md", DOCS / "recovery.md"]
     guide = "".join(path.read_text() for path in pages)
     shown = set(re.findall(r"literalinclude\} (?:\.\./)+examples/(\S+)", guide))
-    assert shown == {path.name for path in (ROOT / "examples").iterdir() if path.is_file()} - {"first_run.py"}
+    assert shown == {path.name for path in (ROOT / "examples").iterdir() if path.is_file()} - {
+        "first_run.py",
+        "ruff.toml",
+    }
 
 
 @pytest.mark.parametrize("parser", [node_parser, scheduler_parser])
@@ -104,6 +107,30 @@ def test_the_first_program_of_the_readme_runs() -> None:
     program = fences(ROOT / "README.md", "python")[0]
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert done.stdout == f"{[n * n for n in range(10)]}\n", done.stderr
+
+
+#: Columns that a page shows without scrolling, on a desktop.
+CODE_WIDTH = 80
+#: Bytes and pictures of the design: there a line that is broken is harder to read than one that scrolls.
+WIDE_PAGES = {"protocol.md", "internals.md"}
+
+
+@pytest.mark.parametrize("page", [*sorted(DOCS.rglob("*.md")), ROOT / "README.md"], ids=str)
+def test_code_is_not_too_wide(page: Path) -> None:
+    """Output of programs, in blocks of `text`, is shown as it is."""
+    if page.name in WIDE_PAGES:
+        return
+    blocks = re.findall(r"(?ms)^ *```([^\n]*)$(.*?)^ *```$", page.read_text())
+    lines = [line for language, block in blocks if language != "text" for line in block.splitlines()]
+    assert [line for line in lines if len(line) > CODE_WIDTH] == []
+
+
+EXAMPLES = [path for path in sorted((ROOT / "examples").rglob("*")) if path.suffix in (".py", ".sh")]
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_an_example_is_not_too_wide(path: Path) -> None:
+    assert [line for line in path.read_text().splitlines() if len(line) > CODE_WIDTH] == []
 
 
 def links(path: Path) -> list[str]:
