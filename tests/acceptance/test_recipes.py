@@ -14,7 +14,7 @@ import pytest
 DOCS = Path(__file__).parents[2] / "docs"
 RECIPES = DOCS / "recipes.md"
 #: Pages that begin with a short program.
-GUIDE = ("executor", "files", "limits", "node-data", "notebooks", "optimise", "scheduling", "values")
+GUIDE = ("debugging", "executor", "files", "limits", "node-data", "notebooks", "optimise", "scheduling", "values")
 PAGES = [RECIPES, DOCS / "recovery.md", *(DOCS / "guide" / f"{name}.md" for name in GUIDE)]
 
 
