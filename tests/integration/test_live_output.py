@@ -12,25 +12,10 @@ import pytest
 import gdispy
 from gdispy import JobCluster
 from tests.support.daemons import Daemon
+from tests.support.jobs import print_in_bursts, print_lines, wait_for_file
 from tests.support.waiting import eventually
 
 Make = Callable[..., JobCluster]
-
-
-def talk(directory: str, count: int) -> int:
-    """Prints a line, and goes on when the client has made a file of its number."""
-    import os
-    import sys
-    import time
-
-    for number in range(count):
-        print(f"line {number}")
-        print(f"error {number}", file=sys.stderr)
-        until = time.monotonic() + 30
-        while not os.path.exists(os.path.join(directory, str(number))) and time.monotonic() < until:
-            time.sleep(0.01)
-    print("end", end="")
-    return count
 
 
 def answer(directory: Path, line: str) -> None:
@@ -38,7 +23,7 @@ def answer(directory: Path, line: str) -> None:
 
 
 def test_each_line_arrives_while_the_job_waits_for_an_answer_to_it(cluster: Make, tmp_path: Path) -> None:
-    job = cluster(talk).submit(str(tmp_path), 3)
+    job = cluster(print_lines).submit(str(tmp_path), 3)
     found = []
     for line in job.follow("stdout"):
         found.append(line)
@@ -50,7 +35,7 @@ def test_each_line_arrives_while_the_job_waits_for_an_answer_to_it(cluster: Make
 
 
 def test_job_that_runs_already_is_followed_from_its_beginning(cluster: Make, tmp_path: Path) -> None:
-    job = cluster(talk).submit(str(tmp_path), 2)
+    job = cluster(print_lines).submit(str(tmp_path), 2)
     assert eventually(lambda: job.status == gdispy.DispyJob.Running)
     lines = job.follow()
     first = {next(lines), next(lines)}
@@ -61,7 +46,7 @@ def test_job_that_runs_already_is_followed_from_its_beginning(cluster: Make, tmp
 
 
 def test_second_job_of_a_worker_shows_its_own_output_only(one: Make, tmp_path: Path) -> None:
-    made = one(talk)
+    made = one(print_lines)
     jobs = [made.submit(str(tmp_path / str(number)), 1) for number in range(2)]
     for number, job in enumerate(jobs):
         (tmp_path / str(number)).mkdir()
@@ -91,15 +76,7 @@ def test_programs_are_followed_too(cluster: Make, tmp_path: Path) -> None:
 
 
 def test_much_output_is_followed_in_bounded_memory_and_nothing_is_shown_twice(cluster: Make) -> None:
-    def print_much(count: int) -> None:
-        import time
-
-        for number in range(count):
-            print(f"{number:08}")
-            if number % 20_000 == 0:
-                time.sleep(0.05)
-
-    job = cluster(print_much, output_limit=200_000).submit(200_000)
+    job = cluster(print_in_bursts, output_limit=200_000).submit(200_000)
     numbers = [int(line) for line in job.follow() if line.isdigit() and len(line) == 8]
     assert numbers == sorted(set(numbers)) and numbers[0] == 0 and numbers[-1] == 199_999
 
@@ -107,7 +84,7 @@ def test_much_output_is_followed_in_bounded_memory_and_nothing_is_shown_twice(cl
 def test_echo_prints_all_jobs_with_node_and_job_in_front(
     cluster: Make, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    made = cluster(talk, echo=True)
+    made = cluster(print_lines, echo=True)
     job = made.submit(str(tmp_path), 1)
     shown: list[str] = []
 
@@ -124,13 +101,8 @@ def test_echo_prints_all_jobs_with_node_and_job_in_front(
 
 def test_line_that_is_not_flushed_does_not_wait_for_the_end_of_the_job(cluster: Make, tmp_path: Path) -> None:
     def print_and_wait(directory: str) -> None:
-        import os
-        import time
-
         print("unflushed")
-        until = time.monotonic() + 30
-        while not os.path.exists(os.path.join(directory, "0")) and time.monotonic() < until:
-            time.sleep(0.01)
+        wait_for_file(f"{directory}/0")
 
     made = cluster(print_and_wait)
     job = made.submit(str(tmp_path))
@@ -189,7 +161,7 @@ def test_followed_job_of_a_node_that_is_killed_ends_its_lines(
     start_node: Any, secret_file: str, tmp_path: Path
 ) -> None:
     node: Daemon = start_node()
-    with JobCluster(talk, nodes=[node.place], secret_file=secret_file, pulse_interval=0.3) as made:
+    with JobCluster(print_lines, nodes=[node.place], secret_file=secret_file, pulse_interval=0.3) as made:
         job = made.submit(str(tmp_path), 1)
         lines = job.follow("stdout")
         assert next(lines) == "line 0"

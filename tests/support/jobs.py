@@ -49,6 +49,23 @@ def wait_for_file(path: str) -> None:
         time.sleep(0.01)
 
 
+def print_lines(directory: str, count: int) -> int:
+    """Prints a line to each stream, and continues when there is a file of its number."""
+    for number in range(count):
+        print(f"line {number}")
+        print(f"error {number}", file=sys.stderr)
+        wait_for_file(os.path.join(directory, str(number)))
+    print("end", end="")
+    return count
+
+
+def print_in_bursts(count: int) -> None:
+    for number in range(count):
+        print(f"{number:08}")
+        if number % 20_000 == 0:
+            time.sleep(0.05)
+
+
 def leave_a_process(mark: str) -> int:
     child = f"import os, time; open({mark!r}, 'w').write(str(os.getpid())); time.sleep(60)"
     subprocess.Popen([sys.executable, "-c", child], start_new_session=True)
