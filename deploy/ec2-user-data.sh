@@ -29,14 +29,16 @@ Wants=network-online.target
 After=network-online.target
 
 [Service]
+Type=notify
 User=gdispy
-ExecStart=/opt/gdispy/bin/gdispy-node --daemon --secret-file /etc/gdispy/secret
+ExecStart=/opt/gdispy/bin/gdispy-node --daemon --secret-file /etc/gdispy/secret --grace 60
 EnvironmentFile=-/etc/gdispy/node.env
 Restart=always
 RestartSec=5
-KillMode=control-group
+WatchdogSec=60
+KillMode=mixed
 Delegate=yes
-TimeoutStopSec=30
+TimeoutStopSec=90
 OOMPolicy=continue
 NoNewPrivileges=yes
 LimitCORE=0

@@ -38,6 +38,7 @@ from gdispy.protocol.messages import (
     Hello,
     Message,
     MissingFiles,
+    NodeOrder,
     Overview,
     OverviewRequest,
     Prepare,
@@ -69,7 +70,7 @@ from gdispy.rules.node.effects import (
 from gdispy.rules.node.node_rules import NodeRules
 from gdispy.rules.node.service_hours import OPEN, Hours, clock
 from gdispy.runtime.fault_log import log_fault
-from gdispy.runtime.greenlets import keep_running
+from gdispy.runtime.greenlets import keep_running, spawn
 from gdispy.runtime.limited_log import LimitedLog
 from gdispy.runtime.pump import Pump
 from gdispy.transport.acceptor import descriptor_limit
@@ -81,12 +82,17 @@ from gdispy.worker.process_tree import adopt_orphans
 
 logger = logging.getLogger(__name__)
 
-#: Reasons for accepting no jobs: the owner has stopped it, or there is no disk space for results, or for files of jobs.
+#: Reasons for accepting no jobs: the owner has stopped it, or it is to be empty soon, or there is no disk space for
+#: results, or for files of jobs.
 _STOPPED = "stopped"
+DRAINING = "draining"
 _SPOOL_FULL = "no room for results"
 _FULL = "the disk is nearly full"
 #: Seconds between two checks of the disk.
 DISK_INTERVAL = 1.0
+#: Seconds that jobs which have not begun have to be returned when the node is stopped; and between two checks of that.
+RETURN_LIMIT = 0.5
+IDLE_INTERVAL = 0.02
 
 #: Log keys of events that a scheduler can cause repeatedly.
 _ANSWERS = (MissingFiles, Prepared, Released, Reply, Returned)
@@ -169,6 +175,7 @@ class Node:
         self._workers.on_failure = self._on_failure
         self._workers.on_defect = self._on_defect
         self._announcer: Announcer | None = None
+        self._is_draining = False
 
     def run(self, on_ready: Callable[[], None] = lambda: None) -> None:
         """Run until `stop` is called. Raises the error that broke the node."""
@@ -202,6 +209,29 @@ class Node:
     def stop(self) -> None:
         """Stop the node soon; from any greenlet of its loop, or a signal handler."""
         self._stop.set()
+
+    def stop_gently(self, grace: float) -> None:
+        """Stop when the running jobs have ended, `grace` seconds from now at the latest; jobs that have not begun are
+        returned at once. The second call stops immediately."""
+        if self._is_draining:
+            self.stop()
+            return
+        self._is_draining = True
+        self._pump.put(self._rules.shut, DRAINING)
+        if grace and not self._rules.is_idle():
+            logger.warning("stopping when the running jobs have ended, within %g s; a second signal stops now", grace)
+        spawn(self._stop_when_idle, grace, what="the end of the node", on_failure=self._on_defect)
+
+    def _stop_when_idle(self, grace: float) -> None:
+        now = time.monotonic()
+        until, last = now + grace, now + max(grace, RETURN_LIMIT)
+        # Jobs in the sockets of workers are taken back within milliseconds.
+        gevent.sleep(IDLE_INTERVAL)
+        while not self._rules.is_idle() and (now := time.monotonic()) < last:
+            if now >= until and self._rules.has_returned():
+                break
+            gevent.sleep(IDLE_INTERVAL)
+        self.stop()
 
     def shutdown_after_clients(self) -> None:
         """Stop the node when the current computations have ended; accept no others."""
@@ -329,9 +359,23 @@ class Node:
                 connection.introduce(self._hello(), self._identity)
             elif not link.is_visitor:
                 raise MessageRefused("the first message was not Hello")
+            elif isinstance(message, NodeOrder):
+                self._pump.put(self._obey, connection, message)
             elif isinstance(message, OverviewRequest):
                 connection.send(Availability(measure(self._prefix)))
                 connection.answer(Overview(message.question, *self._rules.overview(self._name, self.host, self.port)))
+
+    def _obey(self, connection: Connection, order: NodeOrder, now: float) -> Effects:
+        """A visitor wants the node to be drained, or used again."""
+        logger.info("%s: requested from %s", order.word, connection.address)
+        if order.word == "drain":
+            effects = self._rules.shut(DRAINING, now)
+        elif order.word == "undrain":
+            effects = self._rules.reopen(DRAINING, now)
+        else:
+            raise MessageRefused(f"a node does not know the order {printable(order.word)}")
+        about = self._rules.overview(self._name, self.host, self.port)
+        return [*effects, Send(connection.peer, Overview(order.question, *about))]
 
     def _make_sink(self, size: int, purpose: int) -> Sink:
         if purpose == FILE:

@@ -21,6 +21,8 @@ SUBCOMMANDS = {
     "status": Command("status", "status_main", "show the status of a gdispy-scheduler: nodes, clients, jobs"),
     "start-nodes": Command("start_nodes", "start_main", "start gdispy-node on other machines over ssh"),
     "stop-nodes": Command("start_nodes", "stop_main", "stop the nodes started by start-nodes"),
+    "drain": Command("drain", "drain_main", "have nodes finish their running jobs and take no others"),
+    "undrain": Command("drain", "undrain_main", "have drained nodes take jobs again"),
     "relay": Command("relay", "relay_main", "make the nodes of this network known to programs in other networks"),
     "certificate": Command("certificate", "certificate_main", "create a TLS certificate and its private key"),
     "journal": Command("journal", "journal_main", "show the contents of a recovery file or journal"),
@@ -40,6 +42,9 @@ _ELSEWHERE = {
     "cert": ["gdispy certificate"],
     "start": ["gdispy start-nodes", "gdispy-node"],
     "stop": ["gdispy stop-nodes"],
+    "resume": ["gdispy undrain"],
+    "cordon": ["gdispy drain"],
+    "uncordon": ["gdispy undrain"],
 }
 #: Similarity, from 0 to 1, above which a word counts as a mistyped subcommand.
 _LIKE = 0.75

@@ -2,8 +2,9 @@
 
 Runs in a process that gevent has patched.
 
-Signals: SIGTERM and SIGHUP stop the node immediately. SIGINT stops it when the current computations have ended; a
-second SIGINT stops it immediately.
+Signals: SIGTERM stops the node when its running jobs have ended, after `--grace` seconds at the latest; jobs that have
+not begun are returned to their schedulers at once. SIGHUP, or a second SIGTERM, stops it immediately. SIGINT stops it
+when the current computations have ended; a second SIGINT stops it immediately.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ from gdispy.protocol.limits import short_name
 from gdispy.rules.node.service_hours import Hours, clock, minutes, parse_hours
 from gdispy.runtime.greenlets import keep_running, spawn
 from gdispy.runtime.process_hardening import harden
+from gdispy.runtime.service_manager import ServiceManager
 from gdispy.transport.credentials import ALL_ADDRESSES, Secret, find_secret, with_tls
 from gdispy.transport.interfaces import announced
 from gdispy.worker.limits import Limits
@@ -77,9 +79,10 @@ def node_main(words: Sequence[str] | None = None) -> int:
         node = _new_node(settings, options)
     except (GdispyError, OSError) as error:
         return fail(_PROGRAM, error)
-    _listen_to_owner(node, options)
+    service = ServiceManager()
+    _listen_to_owner(node, options, settings.grace, service)
     try:
-        node.run(lambda: _say_ready(node, options.private))
+        node.run(lambda: _say_ready(node, options.private, service))
     except Exception as error:
         return fail(_PROGRAM, error)
     return 0
@@ -92,7 +95,8 @@ def _refuse_other_systems() -> None:
         raise ConfigError(f"nodes run only on Linux, and this is {system}: {advice}")
 
 
-def _say_ready(node: Node, is_private: bool) -> None:
+def _say_ready(node: Node, is_private: bool, service: ServiceManager) -> None:
+    service.ready(f"a node at {Address(node.host, node.port)}")
     try:
         os.write(1, f"ready {Address(node.host, node.port)}\n".encode())
     except OSError as error:
@@ -140,6 +144,7 @@ def node_settings(options: ResolvedOptions) -> NodeSettings:
         hours=_hours(options),
         serve=options.read("serve", within(-1), -1),
         lease=60.0 * options.read("zombie_interval", zero_means(NEVER, within(1, NEVER)), 60.0),
+        grace=options.read("grace", within(0), 0.0),
         spool_age=24 * 3600.0 * options.read("spool_age", within(0), 7.0),
         spool_size=options.read("spool_size", config.parse_size, 0),
         ping_interval=options.read("ping_interval", zero_means(0.0, within(10, 1e8)), 0.0),
@@ -249,7 +254,7 @@ def _advice(error: OSError) -> str:
     return ""
 
 
-def _listen_to_owner(node: Node, options: ResolvedOptions) -> None:
+def _listen_to_owner(node: Node, options: ResolvedOptions, grace: float, service: ServiceManager) -> None:
     """Handle signals and the commands from standard input."""
     from gdispy.cli import console
 
@@ -263,8 +268,12 @@ def _listen_to_owner(node: Node, options: ResolvedOptions) -> None:
             logger.warning("stopping when the current computations have ended; a second SIGINT stops immediately")
             node.shutdown_after_clients()
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        gevent.signal_handler(number, node.stop)
+    def terminated() -> None:
+        service.stopping()
+        node.stop_gently(grace)
+
+    gevent.signal_handler(signal.SIGHUP, node.stop)
+    gevent.signal_handler(signal.SIGTERM, node.stop if options.private else terminated)
     gevent.signal_handler(signal.SIGINT, interrupted)
     if options.exit_with_stdin:
         spawn(

@@ -104,6 +104,8 @@ def _add_times(group: argparse._ArgumentGroup) -> None:
     add("--service_end", default="", metavar="HH:MM", help="time of day to terminate running jobs (default: never)")
     text = "exit after N clients have been served and have left; 0 with --clean: only clean (default: -1, never)"
     add("--serve", type=int, metavar="N", help=text)
+    text = "seconds that running jobs have to end after SIGTERM; others are returned at once (default: 0)"
+    add("--grace", type=float, metavar="SECONDS", help=text)
     text = "minutes to keep the jobs and results of a disconnected client (at least 1; 0: for ever; default: 60)"
     add("--zombie_interval", type=float, metavar="MINUTES", help=text)
     text = "days to keep results for recovery after that time (default: 7)"

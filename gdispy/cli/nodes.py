@@ -34,7 +34,7 @@ from gdispy.protocol import roles
 from gdispy.protocol.address import Address
 from gdispy.protocol.discovery import RELAY
 from gdispy.protocol.limits import printable
-from gdispy.protocol.messages import Availability, Hello, Message, Overview, OverviewRequest
+from gdispy.protocol.messages import Availability, Hello, Message, NodeOrder, Overview, OverviewRequest
 from gdispy.rules.scheduler.diagnostics import without_place
 from gdispy.runtime.greenlets import spawn
 from gdispy.transport.connection import Connection, Handlers, new_identity
@@ -75,6 +75,8 @@ class Found:
     clients: list[str] = field(default_factory=list)
     problem: str = ""
     relay: str = ""
+    #: Why it takes no jobs.
+    notes: list[str] = field(default_factory=list)
 
 
 def nodes_parser() -> argparse.ArgumentParser:
@@ -141,6 +143,8 @@ class NodeSurvey:
         self._routes: dict[NodeKey, list[Route]] = {}
         self._names: dict[NodeKey, str] = {}
         self._relays: set[tuple[str, int]] = set()
+        #: How the nodes that have answered were reached, by address.
+        self.routes: dict[str, Route] = {}
 
     def run(self) -> list[Found]:
         """Discover nodes, request their status, and wait for the answers."""
@@ -175,7 +179,7 @@ class NodeSurvey:
 
     def _visit_all(self) -> list[Found]:
         for target in self._targets:
-            place = self._place_of(target)
+            place = self.place_of(target)
             if place not in self._relays and not any(Route(*place) in each for each in self._routes.values()):
                 self._routes[target] = [Route(*target)]
         for routes in self._routes.values():  # Link-local addresses last: other machines cannot use them.
@@ -193,7 +197,8 @@ class NodeSurvey:
             seen.setdefault(instance, found)
         return sorted(seen.values(), key=lambda each: (bool(each.problem), each.name, each.address))
 
-    def _place_of(self, target: tuple[str, int]) -> tuple[str, int]:
+    def place_of(self, target: tuple[str, int]) -> tuple[str, int]:
+        """The address of a host, if it can be resolved."""
         try:
             return host_of(resolve(*target, 0)[0][4]), target[1]
         except OSError:
@@ -210,7 +215,11 @@ class NodeSurvey:
         name = self._names.get(key, "")
         return key, Found(name, routes[0].place, problem="; ".join(dict.fromkeys(problems)))
 
-    def _visit_by(self, route: Route, limit: float) -> tuple[NodeKey, Found]:
+    def order(self, route: Route, word: str = "") -> Found:
+        """Give a node this order, if any, and request its status. Raises ConnectFailed or PeerRejected."""
+        return self._visit_by(route, ANSWER_LIMIT, word)[1]
+
+    def _visit_by(self, route: Route, limit: float, word: str = "") -> tuple[NodeKey, Found]:
         answer = AsyncResult()
         received: list[Message] = []
 
@@ -236,14 +245,16 @@ class NodeSurvey:
         )
         connection.start()
         connection.introduce(hello(roles.VISITOR, self._instance), self._identity)
-        connection.send(OverviewRequest(1))
+        connection.send(NodeOrder(1, word) if word else OverviewRequest(1))
         try:
             answer.get(timeout=ANSWER_LIMIT)
         except gevent.Timeout:
             raise ConnectFailed(f"{route.place} did not report its status") from None
         finally:
             connection.close("asked and answered")
-        return connection.instance, _found(route, received)
+        found = _found(route, received)
+        self.routes[found.address] = route
+        return connection.instance, found
 
 
 def _found(route: Route, received: list[Message]) -> Found:
@@ -259,8 +270,9 @@ def _found(route: Route, received: list[Message]) -> Found:
             [node] = message.nodes
             found.cpus, found.busy = node.cpus, node.load
             found.clients = sorted({row.client for row in message.computations})
+            found.notes = list(message.notes)
             if not found.cpus:
-                found.problem = "not accepting jobs at present"
+                found.problem = ", ".join(found.notes) or "not accepting jobs at present"
             elif node.connected:
                 found.problem = f"in use by {', '.join(found.clients) or 'another program'}"
     return found

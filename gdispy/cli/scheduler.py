@@ -39,6 +39,7 @@ from gdispy.rules.scheduler.quotas import Quotas
 from gdispy.rules.scheduler.turns import EARLIEST, FAIR, ROUND_ROBIN
 from gdispy.runtime.greenlets import keep_running
 from gdispy.runtime.process_hardening import harden
+from gdispy.runtime.service_manager import ServiceManager
 from gdispy.shared_scheduler.service import SharedScheduler, SharedSchedulerSettings
 from gdispy.transport.credentials import Secret, find_secret, with_tls
 from gdispy.transport.interfaces import announced
@@ -182,15 +183,27 @@ def scheduler_main(words: Sequence[str] | None = None) -> int:
         sharing = SharedScheduler(settings)
     except (GdispyError, OSError) as error:
         return fail(_PROGRAM, _bind_error(error, given))
+    service = ServiceManager()
+
+    def stop() -> None:
+        service.stopping()
+        sharing.stop()
+
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        gevent.signal_handler(number, sharing.stop)
+        gevent.signal_handler(number, stop)
     if not options.daemon and console.is_wanted():
         keep_running(console.run, lambda line: _obey(sharing, line), what="the console")
     try:
-        sharing.run(lambda: print(f"ready {Address(sharing.host, sharing.port)}", flush=True))
+        sharing.run(lambda: _say_ready(sharing, service))
     except Exception as error:
         return fail(_PROGRAM, error)
     return 0
+
+
+def _say_ready(sharing: SharedScheduler, service: ServiceManager) -> None:
+    place = Address(sharing.host, sharing.port)
+    service.ready(f"a scheduler at {place}")
+    print(f"ready {place}", flush=True)
 
 
 def sharing_settings(options: ResolvedOptions) -> SharedSchedulerSettings:

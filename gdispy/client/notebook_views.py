@@ -11,6 +11,7 @@ import html
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from gdispy.client.tables import count
 from gdispy.protocol import job_status
 from gdispy.protocol.limits import printable_lines, shortened
 
@@ -23,11 +24,6 @@ if TYPE_CHECKING:
 ROWS = 10
 TEXT_LIMIT = 2000
 _NODE_COLUMNS = ("node", "address", "CPUs", "busy", "jobs done", "job time (s)")
-
-
-def count(number: int, word: str) -> str:
-    """A number with its noun."""
-    return f"{number:,} {word}{'' if number == 1 else 's'}"
 
 
 def cluster_line(cluster: JobCluster, name: str, state: str) -> str:

@@ -7,7 +7,7 @@ from collections import namedtuple
 from collections.abc import Iterator
 
 from gdispy.client import notebook_views
-from gdispy.client.tables import format_table
+from gdispy.client.tables import count, format_table
 from gdispy.protocol.address import Address
 from gdispy.protocol.limits import printable, printable_lines
 from gdispy.protocol.messages import Ended
@@ -165,9 +165,9 @@ class ClusterStatus(namedtuple("ClusterStatus", ["nodes", "jobs_pending"])):
 
     def __repr__(self) -> str:
         cpus = sum(node.cpus for node in self.nodes)
-        nodes, jobs = notebook_views.count(len(self.nodes), "node"), notebook_views.count(self.jobs_pending, "job")
+        nodes, jobs = count(len(self.nodes), "node"), count(self.jobs_pending, "job")
         problems = "".join(f"; {problem}" for problem in self.problems[:1])
-        return f"<ClusterStatus: {nodes} with {notebook_views.count(cpus, 'CPU')}, {jobs} pending{problems}>"
+        return f"<ClusterStatus: {nodes} with {count(cpus, 'CPU')}, {jobs} pending{problems}>"
 
     def _repr_html_(self) -> str:
         return notebook_views.status_html(self)
@@ -197,10 +197,10 @@ def table(status: ClusterStatus, wall_time: float) -> str:
     return "\n".join(lines)
 
 
-def size(count: float) -> str:
+def size(number: float) -> str:
     """A human-readable size: 512 B, 1.5 K, 3.2 M."""
     for unit in ("B", "K", "M", "G"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} T"
+        if number < 1024:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1024
+    return f"{number:.1f} T"

@@ -23,3 +23,8 @@ def format_table(
     return [
         separator.join(f"{cell:{align}{width}}" for cell, width in zip(row, wide, strict=True)).rstrip() for row in rows
     ]
+
+
+def count(number: int, word: str) -> str:
+    """A number with its noun."""
+    return f"{number:,} {word}{'' if number == 1 else 's'}"

@@ -44,6 +44,8 @@ class NodeSettings:
     serve: int = -1
     #: Seconds for which the jobs of a disconnected scheduler are kept.
     lease: float = LEASE
+    #: Seconds that running jobs have to end when the node is stopped by SIGTERM.
+    grace: float = 0.0
     #: Seconds between two announcements while no client uses the node; 0: only at the start.
     ping_interval: float = 0.0
     #: Timeout in seconds for connecting and for authentication.

@@ -20,6 +20,7 @@ import yaml
 from gdispy import JobCluster
 from gdispy.cli.node_options import node_parser
 from gdispy.cli.options import adjustable, parse
+from gdispy.cli.scheduler import scheduler_parser
 from gdispy.config import CLIENT_PORT, NODE_PORT
 from gdispy.worker.process_tree import children, end_marked
 from tests.support.daemons import SCRIPTS, Daemon, lacking
@@ -29,6 +30,7 @@ from tests.support.waiting import eventually
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 UNIT = DEPLOY / "gdispy-node.service"
+SCHEDULER_UNIT = DEPLOY / "gdispy-scheduler.service"
 
 
 def commands(text: str) -> list[list[str]]:
@@ -47,7 +49,10 @@ def check_variables(names: set[str]) -> None:
 def test_options_of_nodes_are_real(path: Path) -> None:
     for words in commands(path.read_text()):
         parse(node_parser(), words)
-    if path.suffix in (".service", ".sbatch", ".sh"):
+    if path == SCHEDULER_UNIT:
+        (command,) = re.findall(r"gdispy-scheduler (--daemon.*)", path.read_text())
+        parse(scheduler_parser(), shlex.split(command))
+    elif path.suffix in (".service", ".sbatch", ".sh"):
         assert commands(path.read_text())
 
 
@@ -74,14 +79,16 @@ def test_the_unit_of_the_user_data_is_the_one_of_the_package() -> None:
     script = (DEPLOY / "ec2-user-data.sh").read_text()
     assert script.partition("<<'UNIT'\n")[2].partition("UNIT\n")[0] == _sections(UNIT.read_text())
     check_variables(set(re.findall(r"GDISPY_\w+", script)))
-    assert "KillMode=control-group" in UNIT.read_text()
+    # The jobs of a node that drains must not get the signal.
+    assert "KillMode=mixed" in UNIT.read_text()
 
 
-def test_systemd_has_nothing_to_say_of_the_unit(tmp_path: Path) -> None:
+@pytest.mark.parametrize("source", [UNIT, SCHEDULER_UNIT], ids=lambda path: path.stem)
+def test_systemd_has_nothing_to_say_of_the_unit(source: Path, tmp_path: Path) -> None:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("there is no systemd-analyze")  # It comes with systemd, which containers lack.
-    unit = tmp_path / UNIT.name
-    unit.write_text(UNIT.read_text().replace("/opt/gdispy/bin", str(SCRIPTS)))
+    unit = tmp_path / source.name
+    unit.write_text(source.read_text().replace("/opt/gdispy/bin", str(SCRIPTS)))
     done = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, timeout=60)
     told = [line for line in (done.stdout + done.stderr).splitlines() if unit.name in line]
     assert told == [] and "gdispy" not in done.stderr

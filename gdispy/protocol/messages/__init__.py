@@ -55,6 +55,7 @@ from gdispy.protocol.messages.reconnection import JobNames as JobNames
 from gdispy.protocol.messages.reconnection import ResendRequest as ResendRequest
 from gdispy.protocol.messages.reconnection import Resume as Resume
 from gdispy.protocol.messages.reconnection import Unknown as Unknown
+from gdispy.protocol.messages.status import NodeOrder as NodeOrder
 from gdispy.protocol.messages.status import Overview as Overview
 from gdispy.protocol.messages.status import OverviewRequest as OverviewRequest
 from gdispy.protocol.messages.status import Status as Status
@@ -92,7 +93,7 @@ ALL: tuple[type[Message], ...] = (
         OverviewRequest,
         Overview,
     ),
-    *(ResendRequest, Fenced, JobNames, Withdraw, Follow, Printed),
+    *(ResendRequest, Fenced, JobNames, Withdraw, Follow, Printed, NodeOrder),
 )
 BY_TAG: dict[int, type[Message]] = {kind.tag: kind for kind in ALL}
 

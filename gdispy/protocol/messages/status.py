@@ -5,12 +5,15 @@ Pure. docs/protocol.md describes the sender, the time and the receiver's reactio
 
 from __future__ import annotations
 
+from dataclasses import field
+
 from gdispy.protocol.field_checks import (
     is_computation,
     is_computation_overview,
     is_count,
     is_node_list,
     is_node_overview,
+    is_text,
     is_text_column,
 )
 from gdispy.protocol.ids import ComputationId
@@ -60,7 +63,20 @@ class Overview(Message):
 
     tag = 54
     row_types = {"nodes": NodeOverviewRow, "computations": ComputationOverviewRow}
-    shape = (is_count, is_node_overview, is_computation_overview)
+    shape = (is_count, is_node_overview, is_computation_overview, is_text_column)
     question: int
     nodes: list[NodeOverviewRow]
     computations: list[ComputationOverviewRow]
+    #: Why a node takes no jobs.
+    notes: list[str] = field(default_factory=list)
+
+
+@record
+class NodeOrder(Message):
+    """A visitor has a node `drain` (return the jobs that have not begun, and take no others) or `undrain`. The answer
+    is `Overview`."""
+
+    tag = 59
+    shape = (is_count, is_text)
+    question: int
+    word: str

@@ -68,6 +68,7 @@ class NodeRules:
         # Queries, which change nothing.
         status = NodeStatus(state, capacity, sessions)
         self.standing, self.overview = status.standing, status.overview
+        self.is_idle, self.has_returned = status.is_idle, status.has_returned
         self.clients, self.serves, self.rests = sessions.clients, sessions.serves, sessions.rests
 
     @property

@@ -28,8 +28,20 @@ class NodeStatus:
         lines += [client_line(session, now) for session in self._sessions.all()]
         return [*lines, LAST_WORK] if self._sessions.is_finishing else lines
 
-    def overview(self, name: str, host: str, port: int) -> tuple[list[NodeOverviewRow], list[ComputationOverviewRow]]:
-        """The same for a visitor, as in `Overview`: this node, and the computations that are here."""
+    def is_idle(self) -> bool:
+        """Whether no job runs here, and nothing that is here is still to be sent to a connected scheduler."""
+        connected = [each for each in self._state.computations.values() if each.session.peer is not None]
+        return not self._capacity.busy and not any(each.queue or each.outcomes.unacked for each in connected)
+
+    def has_returned(self) -> bool:
+        """Whether no job that has not begun is here for a connected scheduler."""
+        connected = [each for each in self._state.computations.values() if each.session.peer is not None]
+        return not any(each.queue or any(len(job.hand) > 1 for job in each.workers.values()) for each in connected)
+
+    def overview(
+        self, name: str, host: str, port: int
+    ) -> tuple[list[NodeOverviewRow], list[ComputationOverviewRow], list[str]]:
+        """The same for a visitor, as in `Overview`: this node, its computations, and why it takes no jobs."""
         here, _ = self._sessions.clients()
         computations = [
             ComputationOverviewRow(
@@ -38,7 +50,7 @@ class NodeStatus:
             for each in self._state.computations.values()
         ]
         node = NodeOverviewRow(name, host, port, self._capacity.offered, self._capacity.busy, bool(here))
-        return [node], computations
+        return [node], computations, self._capacity.reasons()
 
 
 def cpu_line(cpus: int, wanted: int, reasons: Iterable[str], busy: int) -> str:

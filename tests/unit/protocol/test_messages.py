@@ -31,6 +31,7 @@ from gdispy.protocol.messages import (
     MissingFiles,
     NodeCommand,
     NodeFound,
+    NodeOrder,
     Notice,
     Open,
     OutcomesAcked,
@@ -129,6 +130,7 @@ EXAMPLES: list[Message] = [
     Fenced(C),
     JobNames(C, [1], [b"name"]),  # type: ignore[list-item]
     OverviewRequest(1),
+    NodeOrder(1, "drain"),
     Overview(
         1,
         [NodeOverviewRow("node", "10.0.0.1", 51348, 4, 2, True)],

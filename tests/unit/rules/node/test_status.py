@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from gdispy.protocol.ids import JobId
 from gdispy.rules.node.status import NodeStatus, client_line, computation_line, cpu_line
 from tests.unit.rules.node.building import A, Jobs, Served, job, session
 
@@ -43,6 +44,26 @@ def test_all_of_it_is_told_to_the_owner_and_in_rows_to_visitors() -> None:
     served.jobs.table.accept(here, job(1), 0.0)
     status = NodeStatus(served.state, served.jobs.capacity, served.sessions)
     assert [line.split()[0] for line in status.standing(0.0)] == ["CPUs:", "computation", "client"]
-    assert status.overview("n", "h", 1) == ([("n", "h", 1, 2, 0, True)], [("client", "", "f", 1, 0)])
+    assert status.overview("n", "h", 1) == ([("n", "h", 1, 2, 0, True)], [("client", "", "f", 1, 0)], [])
+    served.jobs.capacity.shut("draining")
+    assert status.overview("n", "h", 1)[2] == ["draining"]
     served.sessions.finish()
     assert status.standing(0.0)[-1] == "it stops when its current work is done"
+
+
+def test_node_is_idle_when_nothing_runs_and_connected_schedulers_have_everything() -> None:
+    jobs = Jobs(1, 2)
+    status = NodeStatus(jobs.state, jobs.capacity, Served().sessions)
+    assert not status.is_idle() and not status.has_returned()
+    worker = jobs.worker()
+    jobs.table.hand_first(worker, 1, 0.0)
+    jobs.table.hand_more(worker, 1)
+    assert not status.has_returned()  # One has not begun.
+    jobs.table.put_back(worker, [(JobId(2), 1)], 0.0)
+    jobs.table.give_back()
+    assert status.has_returned() and not status.is_idle()
+    jobs.table.put_back(worker, [(JobId(1), 1)], 0.0)
+    jobs.table.end_next(jobs.computation, "", 1.0)
+    assert not status.is_idle()  # Its outcome has not been acknowledged.
+    jobs.computation.session.peer = None
+    assert status.is_idle()
