@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from gdispy.worker import pickling
 from gdispy.worker.calls import Outcome, Run
 from gdispy.worker.frames import FINISHED, TERMINATED
+from gdispy.worker.memory_kills import MemoryKills
 from gdispy.worker.process_tree import signal_name
 from gdispy.worker.result_encoding import encode_result
 from gdispy.worker.runner import Job
@@ -28,6 +29,7 @@ def run_program(path: str, exported: Mapping[str, object]) -> Run:
     """Runs the jobs of a program computation: `path` is the program's file on this node; texts and numbers among
     `exported` become environment variables, as globals of setup do in dispy."""
 
+    memory_kills = MemoryKills()
     command = [sys.executable, path] if path.endswith(PYTHON_SCRIPT) else [path]
 
     def run(arguments: pickling.ReceivedPayload, job: Job) -> Outcome:
@@ -39,6 +41,7 @@ def run_program(path: str, exported: Mapping[str, object]) -> Run:
         environment = {**os.environ, **_variables(exported)}
         environment["GDISPY_JOB"] = str(job.number)
         environment["GDISPY_ATTEMPT"] = str(job.attempt)
+        memory_kills.begin()
         job.is_sending = True
         try:
             job.program = os.posix_spawn(command[0], words, environment, setsigdef=_RESTORED)
@@ -48,9 +51,9 @@ def run_program(path: str, exported: Mapping[str, object]) -> Run:
             job.is_sending = False
         if job.cancelled:  # The interrupt arrived before its target existed.
             os.kill(job.program, signal.SIGINT)
-        _, status = os.waitpid(job.program, 0)
+        _, status, usage = os.wait4(job.program, 0)
         job.program = -1
-        return _outcome(os.waitstatus_to_exitcode(status), job)
+        return _outcome(os.waitstatus_to_exitcode(status), job, memory_kills.explain(status, usage.ru_maxrss))
 
     return run
 
@@ -60,12 +63,13 @@ def _variables(exported: Mapping[str, object]) -> dict[str, str]:
     return {name: value for name, value in known.items() if "\0" not in value}
 
 
-def _outcome(code: int, job: Job) -> Outcome:
+def _outcome(code: int, job: Job, killer: str) -> Outcome:
     result = encode_result(code)
     if job.cancelled:
         return TERMINATED, result, "The job was cancelled.\n"
     if code < 0:
-        return TERMINATED, result, f"The program was killed by {signal_name(-code)}.\n{job.note_signal(-code)}"
+        by = f": {killer}" if killer else ""
+        return TERMINATED, result, f"The program was killed by {signal_name(-code)}{by}.\n{job.note_signal(-code)}"
     return FINISHED, result, ""
 
 

@@ -50,6 +50,7 @@ from gdispy.worker.job_directory import Place
 from gdispy.worker.job_modules import module_files
 from gdispy.worker.limits import Limits, overtime
 from gdispy.worker.main_module import MainModule
+from gdispy.worker.memory_kills import MemoryKills
 from gdispy.worker.module_state import StateFinder
 from gdispy.worker.node_log import log_to_node
 from gdispy.worker.process_tree import (
@@ -57,6 +58,7 @@ from gdispy.worker.process_tree import (
     descendants,
     die_with_parent,
     kill_descendants,
+    signal_name,
 )
 from gdispy.worker.program import run_program
 from gdispy.worker.randomness import Generators
@@ -154,6 +156,7 @@ class Template:
         self._workers: dict[int, int] = {}  # worker -> pid
         self._pages: dict[int, mmap.mmap] = {}  # worker -> its page
         self._causes: dict[int, str] = {}  # worker -> why it was killed here
+        self._memory_kills = MemoryKills()
         #: Files of modules that came with the computation, or that setup has created.
         self._module_files: frozenset[str] = frozenset()
         #: Processes that loading the computation left on purpose.
@@ -340,21 +343,24 @@ class Template:
             os.kill(pid, signal.SIGKILL)
 
     def _reap(self) -> None:
-        ended: list[tuple[int, int]] = []
+        ended: list[tuple[int, int, str]] = []
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
                 break
             if pid == 0:
                 break
-            ended.append((pid, status))
+            killer = self._memory_kills.explain(status, usage.ru_maxrss)
+            ended.append(
+                (pid, status, f"its process was killed by {signal_name(signal.SIGKILL)}: {killer}" if killer else "")
+            )
         if not ended:
             return
         pids = {pid: worker for worker, pid in self._workers.items()}
         # Orphans of a dead worker have become children of this process.
-        kill_descendants(os.getpid(), frozenset(pids) - {pid for pid, _ in ended} | self._own)
-        for pid, status in ended:
+        kill_descendants(os.getpid(), frozenset(pids) - {pid for pid, *_ in ended} | self._own)
+        for pid, status, killer in ended:
             worker = pids.get(pid)
             if worker is not None:
                 del self._workers[worker]
@@ -362,7 +368,7 @@ class Template:
                 cause = self._causes.pop(worker, "")
                 if self._setting.groups is not None:
                     cause = self._setting.groups.end(pid, self._setting.limits) or cause
-                control.send(self._end, ["exited", worker, status, cause])
+                control.send(self._end, ["exited", worker, status, cause or killer])
 
     def _watch(self) -> None:
         """Apply the limits to every job's process tree."""

@@ -15,6 +15,7 @@ import pytest
 from gdispy.worker import pickling
 from gdispy.worker import program as module
 from gdispy.worker.frames import FINISHED, TERMINATED
+from gdispy.worker.memory_kills import MemoryKills
 from gdispy.worker.program import run_program
 from gdispy.worker.result_encoding import encode_result
 
@@ -31,7 +32,8 @@ class Made:
         )
         monkeypatch.setattr(module.os, "posix_spawn", self._start)
         monkeypatch.setattr(module.os, "kill", lambda pid, number: self.signalled.append((pid, number)))
-        monkeypatch.setattr(module.os, "waitpid", lambda pid, options: (pid, status))
+        usage = SimpleNamespace(ru_maxrss=2048)
+        monkeypatch.setattr(module.os, "wait4", lambda pid, options: (pid, status, usage))
 
     def _start(self, path: str, words: list[str], environment: dict[str, str], setsigdef: Any) -> int:
         assert self.job.is_sending  # An interrupt must find the program that is just started.
@@ -72,7 +74,8 @@ def test_exit_code_is_the_result_also_of_a_failed_program(monkeypatch: pytest.Mo
 
 
 def test_killed_program_is_terminated_with_the_signal(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = "The program was killed by signal 9 (SIGKILL).\na note\n"
+    monkeypatch.setattr(MemoryKills, "explain", lambda kills, status, peak: f"by {status} at {peak}")
+    text = "The program was killed by signal 9 (SIGKILL): by 9 at 2048.\na note\n"
     assert Made(monkeypatch, 9).run("/bin/true") == (TERMINATED, encode_result(-9), text)
 
 
