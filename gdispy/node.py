@@ -547,7 +547,7 @@ class Node:
         Load: lambda self, effect: self._workers.load(self._cleaned(effect.prepare), effect.arrived),
         FindMissingFiles: lambda self, effect: self._workers.look(self._cleaned(effect.prepare)),
         PutFiles: lambda self, effect: self._workers.deliver(effect.prepare, effect.deliver),
-        AnswerFile: lambda self, effect: self._workers.answer_file(effect.worker, effect.error),
+        AnswerFile: lambda self, effect: self._workers.answer_file(effect),
         Unload: _unload,
         Shutdown: lambda self, effect: self.stop(),
         NewWorker: lambda self, effect: self._workers.new_worker(effect.worker, effect.computation),

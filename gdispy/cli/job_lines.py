@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from gdispy.cli.argument_sources import NOT_YET, SourceGroups, wait_for_input
 from gdispy.cli.command_template import CommandTemplate
@@ -15,15 +16,29 @@ from gdispy.cli.job_outcome import JobLine
 from gdispy.cli.quoting import quoted
 
 
+class Templates(NamedTuple):
+    """What each job has with its arguments inserted."""
+
+    #: The words of the program.
+    words: CommandTemplate
+    #: The files that only this job gets.
+    files: CommandTemplate = CommandTemplate([])
+    #: The patterns of the files that it returns.
+    returns: CommandTemplate = CommandTemplate([])
+
+    @property
+    def have_fields(self) -> bool:
+        return any(each.has_fields for each in self)
+
+
 class JobLines:
     """The program, its templates, and the sources of its arguments."""
 
-    def __init__(self, program: str, words: CommandTemplate, files: CommandTemplate, sources: SourceGroups) -> None:
-        """`files` are the files that each job gets separately. Raises ConfigError for a template of a source that does
-        not exist."""
-        self.program, self._words, self._files, self._sources = program, words, files, sources
-        words.check(sources.width())
-        files.check(sources.width())
+    def __init__(self, program: str, templates: Templates, sources: SourceGroups) -> None:
+        """Raises ConfigError for a template of a source that does not exist."""
+        self.program, self._templates, self._sources = program, templates, sources
+        for each in templates:
+            each.check(sources.width())
 
     def count(self) -> int | None:
         """The number of jobs; None if it is not known in advance."""
@@ -41,7 +56,8 @@ class JobLines:
                 yield NOT_YET
                 continue
             number += 1
-            yield JobLine(number, row, self._words.append(number, row), self._files.fill(number, row))
+            words, files, returns = self._templates
+            yield JobLine(number, row, words.append(number, row), files.fill(number, row), returns.fill(number, row))
 
     def unfinished(self, logged: LoggedJobs, runs_failed: bool) -> Iterator[JobLine | None]:
         """The jobs that a previous run has not done. All jobs of the log are compared before the first is yielded.

@@ -21,6 +21,8 @@ class JobLine(NamedTuple):
     words: tuple[str, ...]
     #: Files that only this job needs.
     files: tuple[str, ...] = ()
+    #: Patterns of the files that it returns.
+    returns: tuple[str, ...] = ()
 
 
 class JobOutcome(NamedTuple):

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from gdispy.cli.argument_sources import INPUT_LOOK, NOT_YET
 from gdispy.cli.halt_rule import Halt, HaltRule
+from gdispy.cli.job_files import JobFiles
 from gdispy.cli.job_log import JobLog
 from gdispy.cli.job_outcome import JobLine, JobOutcome, has_failed
 from gdispy.cli.job_printer import JobPrinter
@@ -26,6 +27,7 @@ from gdispy.client import progress_bar
 from gdispy.client.cluster import JobCluster
 from gdispy.client.job import DispyJob
 from gdispy.client.progress_bar import Bar, Counts
+from gdispy.client.return_patterns import ReturnPatterns
 from gdispy.errors import ConfigError, GdispyError
 from gdispy.runtime.gate import Gate
 
@@ -101,13 +103,16 @@ class JobWindow:
 class JobRecords(NamedTuple):
     """Where jobs that have ended are recorded."""
 
-    results: ResultsFolder | None = None
-    log: JobLog | None = None
+    results: ResultsFolder | None
+    log: JobLog | None
+    #: Where the files that running jobs send are written.
+    files: JobFiles
 
     @classmethod
     def open(cls, results: str, log: str, continues: bool) -> JobRecords:
         """`results` and `log` are paths, or ''. With `continues`, the log is continued. Raises ConfigError."""
-        return cls(ResultsFolder(results) if results else None, JobLog(log, continues) if log else None)
+        folder = ResultsFolder(results) if results else None
+        return cls(folder, JobLog(log, continues) if log else None, JobFiles(results))
 
     def add(self, outcome: JobOutcome, command: Callable[[JobLine], str]) -> None:
         if self.results is not None:
@@ -246,7 +251,9 @@ class ProgramRun:
         if attempt.line.files:
             options["dispy_job_depends"] = list(attempt.line.files)
         try:
-            job = self._cluster.submit(*attempt.line.words, **options)
+            patterns = ReturnPatterns(attempt.line.returns)
+            job = self._cluster.submit(*attempt.line.words, *([patterns] if patterns.patterns else []), **options)
+            self._records.files.begin(job._number, attempt.line, patterns)
         except ConfigError as error:  # A file of this job; the others can run.
             self._end(attempt, JobOutcome.not_started(attempt.line, time.time(), str(error)))
         else:
@@ -261,6 +268,7 @@ class ProgramRun:
             if key not in self._running:  # A duplicate notification.
                 continue
             job, attempt = self._running.pop(key)
+            self._records.files.end(job._number)
             if has_failed(job) and attempt.number < self._attempts.limit and self._halt is Halt.CONTINUE:
                 self._submit(attempt._replace(number=attempt.number + 1))
             else:

@@ -12,6 +12,7 @@ from itertools import chain
 from typing import Any
 
 from gdispy.cli.command_line import CommandLine
+from gdispy.cli.job_files import JobFiles
 from gdispy.cli.job_lines import JobLines, arrived, shuffled
 from gdispy.cli.job_log import LoggedJobs
 from gdispy.cli.job_outcome import JobLine
@@ -75,7 +76,7 @@ def _run(
 ) -> int:
     records = JobRecords.open(options.results, options.joblog, _resumes(options))
     printer = JobPrinter(options.program, JsonForm() if options.json else PlainForm(options.tag), options.keep_order)
-    cluster = _cluster(options, chosen.common_files)
+    cluster = _cluster(options, chosen.common_files, records.files)
     bar = bar_for(totals.counts, stays=False) if shows else None
     rules = (chosen.window(), chosen.halt_rule, chosen.attempts)
     run = ProgramRun(cluster, lines, chosen.lines.command, printer, records, *rules, totals, bar)
@@ -96,7 +97,7 @@ def _run(
     return 0 if is_good else EXIT_FAILED
 
 
-def _cluster(options: argparse.Namespace, files: list[str]) -> JobCluster:
+def _cluster(options: argparse.Namespace, files: list[str], received: JobFiles) -> JobCluster:
     nodes = [*options.nodes, *(["local"] if options.local else [])]
     both: dict[str, Any] = {
         "nodes": nodes or ["*"],
@@ -118,4 +119,5 @@ def _cluster(options: argparse.Namespace, files: list[str]) -> JobCluster:
     else:
         cluster = JobCluster(options.program, node_port=options.node_port, **both)
     cluster._engine.table.takes_files = True  # Large output is copied from files to standard output.
+    cluster._engine.received.destination = received.destination
     return cluster

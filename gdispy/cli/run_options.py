@@ -15,9 +15,10 @@ from gdispy.cli.command_line import CommandLine, SourceWords, is_source_text
 from gdispy.cli.command_template import CommandTemplate
 from gdispy.cli.commands import overview
 from gdispy.cli.halt_rule import Halt, HaltRule
-from gdispy.cli.job_lines import JobLines
+from gdispy.cli.job_lines import JobLines, Templates
 from gdispy.cli.options import Once, add_common_options, add_secret_options, add_tls_options, unmarked
 from gdispy.cli.program_run import JOBS_AHEAD, JOBS_WITH_FILES_AHEAD, Attempts, JobWindow
+from gdispy.client.return_patterns import ReturnPatterns
 from gdispy.errors import ConfigError
 
 _EXAMPLES = """templates in the words of the program, and in -f:
@@ -31,6 +32,7 @@ examples:
   gdispy -f {} gzip -kc {} ::: *.txt              each job gets its file
   find . -name '*.png' | gdispy -f {} ./convert {} {/.}.jpg
   gdispy ./fit --alpha {1} --beta {2} ::: 0.1 0.2 ::: 1 2 3      all six combinations
+  gdispy -f {} --return '{.}.jpg' ./convert {} {.}.jpg ::: *.png    and brings its result back
   gdispy --results out --joblog log --retries 3 ./fit ::: 1 2 3
   gdispy --results out --joblog log --resume-failed ./fit ::: 1 2 3     only those that have failed
   gdispy --local -a 1 -a 2 -a 3 ./simulate        three jobs, as texts that are split as in a shell
@@ -81,6 +83,9 @@ def _add_argument_options(parser: argparse.ArgumentParser) -> None:
     add("-0", "--null", action="store_true", help="a NUL character ends each argument of a file, instead of a newline")
     text = "file that the program needs; with a template, as -f {}, each job gets its file"
     add("-f", dest="files", action="append", default=[], metavar="FILE", help=text)
+    text = "file to bring back from the directory of each job when it has ended: a name or pattern, with templates, as "
+    text += "--return '{.}.png'; may be repeated. It goes below this directory, or that of the job in --results"
+    add("--return", dest="returns", action="append", default=[], metavar="PATTERN", help=text)
     add("--shuf", action="store_true", help="run the jobs in random order; their numbers stay")
 
 
@@ -145,9 +150,9 @@ class RunOptions:
         #: Files that all jobs need.
         self.common_files = [file for file in options.files if not CommandTemplate([file]).has_fields]
         own = [file for file in options.files if CommandTemplate([file]).has_fields]
-        words, files = CommandTemplate(line.words), CommandTemplate(own)
-        sources = _sources(options, line.sources, words.has_fields or files.has_fields)
-        self.lines = JobLines(options.program, words, files, sources)
+        ReturnPatterns([pattern for pattern in options.returns if not CommandTemplate([pattern]).has_fields])
+        templates = Templates(*map(CommandTemplate, (line.words, own, options.returns)))
+        self.lines = JobLines(options.program, templates, _sources(options, line.sources, templates.have_fields))
         self._has_files = bool(own)
 
     def window(self) -> JobWindow:

@@ -149,7 +149,7 @@ class ClusterEngine:
         self.former: dict[int, DispyJob] = {}
         self._hub = Hub.get()
         self._log = LimitedLog(logger)
-        self._received = ReceivedFiles(self._hub, WeakCall(self._uploaded), settings.overwrites)
+        self.received = ReceivedFiles(self._hub, WeakCall(self._uploaded), settings.overwrites)
         callbacks.use(self._hub)
         self.count = Completion(self.name, self._hub, callbacks)
         self.table = JobTable(self.name, settings, recovery, self.nodes, callbacks, self.count)
@@ -529,7 +529,7 @@ class ClusterEngine:
             self._callbacks.give(self._callbacks.on_status, event.what, node, None)
 
     def _store(self, effect: SaveFile) -> None:
-        self._received.take(effect.upload)
+        self.received.take(effect.upload)
 
     def _uploaded(self, job: JobId, attempt: int, number: int, error: str) -> None:
         self._end.send(Uploaded(self.computation, job, attempt, number, error))

@@ -20,6 +20,7 @@ from typing import Any
 from gdispy import config
 from gdispy.client.job import DispyJob
 from gdispy.client.packaging import bulk
+from gdispy.client.return_patterns import ReturnPatterns
 from gdispy.client.user_callbacks import JobCallback, StatusCallback
 from gdispy.discovery import targets
 from gdispy.errors import ConfigError
@@ -397,7 +398,8 @@ def program_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Bulk:
     if kwargs:
         names = ", ".join(kwargs)
         raise TypeError(f"a program takes no keyword arguments ({names}): give them as positional arguments")
-    words = [arg if isinstance(arg, str) else str(arg) for arg in args]
+    returned = args[-1] if args and isinstance(args[-1], ReturnPatterns) else None
+    words = [arg if isinstance(arg, str) else str(arg) for arg in (args if returned is None else args[:-1])]
     if any("\0" in word for word in words):
         raise TypeError("an argument of a program must not contain a zero character")
-    return bulk(pickling.dumps(words))
+    return bulk(pickling.dumps(words if returned is None else {"words": words, "returns": [*returned.patterns]}))

@@ -1,10 +1,11 @@
-"""Files that a job sends to its client (`dispy_send_file`): written below the client's working directory.
+"""Files that a job sends to its client (`dispy_send_file`, or those that a program returns): written below the client's
+working directory, or below another directory that is chosen for the job.
 
 Requests arrive in the hub; files are written outside of it.
 
 Invariants:
 1. A file exists completely, with the announced contents, or not at all.
-2. Files are written only below the working directory: symbolic links are never followed, even if created meanwhile.
+2. Files are written only below that directory: symbolic links are never followed, even if created meanwhile.
 3. Existing files are not replaced, except those that this process received the same way and that were not changed
    since, and if the user has allowed it (`overwrite`).
 """
@@ -172,15 +173,25 @@ def _pieces(content: Bulk) -> Iterator[Buffer]:
         offset += len(piece)
 
 
+class Destination(NamedTuple):
+    """Where a file goes."""
+
+    #: The directory below which it has its path.
+    root: str = os.curdir
+    #: Whether it may replace any file.
+    replaces: bool = False
+
+
 class ReceivedFiles:
     """The files that the jobs of one cluster send. Accepted in the hub, and written outside of it."""
 
     def __init__(self, hub: Hub, answer: Callable[[JobId, int, int, str], None], overwrite: bool = False) -> None:
+        """With `overwrite`, any file may be replaced."""
         self._hub = hub
         #: Called in the hub with job, attempt and number of a file, and the error, or ''.
         self._answer = answer
-        #: Whether any file may be replaced.
-        self._overwrite = overwrite
+        #: Called outside the hub with the job and the path of a file. May raise OSError.
+        self.destination: Callable[[JobId, str], Destination] = lambda job, path: Destination(replaces=overwrite)
         #: The files written: (job, attempt, number).
         self._stored: set[tuple[int, int, int]] = set()
 
@@ -189,14 +200,27 @@ class ReceivedFiles:
         if (upload.job, upload.attempt, upload.number) in self._stored:
             self._answer(upload.job, upload.attempt, upload.number, "")
             return
+        # In a greenlet, since a patched program starts the runner of callbacks by waiting for it.
+        self._hub.spawn(self._store_outside, upload)
+
+    def _store_outside(self, upload: Upload) -> None:
         self._hub.prepare_callbacks()
         self._hub.call_back(self._store, upload)
 
     def _store(self, upload: Upload) -> None:
         error = "no file arrived"
         if upload.files and upload.contents:
-            error = store(os.curdir, upload.files[0], upload.contents[0], self._overwrite)
+            error = self._write(upload)
         if not error:
             self._stored.add((upload.job, upload.attempt, upload.number))
         with contextlib.suppress(ForkedError):
             self._hub.post(self._answer, upload.job, upload.attempt, upload.number, error)
+
+    def _write(self, upload: Upload) -> str:
+        row = upload.files[0]
+        path = FileRow._make(row).path
+        try:
+            where = self.destination(upload.job, path)
+        except OSError as error:
+            return f"the file {path} cannot be written at the client: {error}"
+        return store(where.root, row, upload.contents[0], where.replaces)

@@ -42,6 +42,7 @@ from gdispy.protocol.messages import Prepare, PutFile
 from gdispy.protocol.payload import Bulk, joined
 from gdispy.protocol.rows import FileFields, JobOptions
 from gdispy.rules.effects import Effects
+from gdispy.rules.node.effects import AnswerFile
 from gdispy.rules.node.job import Job, release
 from gdispy.rules.node.node_rules import NodeRules
 from gdispy.rules.node.outcome import Row
@@ -401,11 +402,11 @@ class ProcessManager:
                     return
             gevent.sleep(MEMORY_INTERVAL)
 
-    def answer_file(self, number: WorkerId, error: str) -> None:
-        worker = self._workers.get(number)
+    def answer_file(self, answer: AnswerFile) -> None:
+        worker = self._workers.get(answer.worker)
         if worker is not None:
             with contextlib.suppress(OSError):
-                worker.answer_file(error)
+                worker.answer_file((answer.job, answer.attempt, answer.number), answer.error)
 
     def take_back(self, number: WorkerId) -> None:
         worker = self._workers.get(number)

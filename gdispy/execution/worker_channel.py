@@ -98,8 +98,8 @@ class WorkerChannel:
         #: Provisional results and files of running jobs, numbered on arrival: a job sends them from several threads and
         #: processes.
         self._reported: dict[tuple[JobId, int], list[int]] = {}
-        #: Tokens of files that have not been answered, oldest first.
-        self._tokens: deque[int] = deque()
+        #: Tokens of the running job's files that have not been answered, by job, attempt and number.
+        self._tokens: dict[tuple[JobId, int, int], int] = {}
         self.fds: deque[int] = deque()
         self._files = ResultFiles(pool)
         #: Its job whose output is reported, or the last that was.
@@ -249,10 +249,12 @@ class WorkerChannel:
         self.page.close()
         self._files.close()
 
-    def answer_file(self, error: str) -> None:
-        """Tell the waiting job that its file has arrived, or the error."""
+    def answer_file(self, key: tuple[JobId, int, int], error: str) -> None:
+        """Tell the waiting job that its file has arrived, or the error. Nothing, if the job has ended."""
+        token = self._tokens.pop(key, None)
+        if token is None:
+            return
         text = error.encode("utf-8", "replace")[:ANSWER_LIMIT]
-        token = self._tokens.popleft() if self._tokens else 0
         self.results.sendall(ANSWER.pack(len(text), token) + text)
 
     def parse(self, data: bytes) -> list[list[Any]]:
@@ -276,6 +278,7 @@ class WorkerChannel:
             err, self.err = self._output(err, self.err)
         if self._reported and (counts := self._reported.pop((job, attempt), None)):
             rest[3] = counts[0]
+            self._tokens.clear()  # The job has ended: nothing waits for answers.
         return (job, attempt, status, result, out, err, *rest)
 
     def _output(self, shown: bytes | int, capture: int) -> tuple[Bulk, int]:
@@ -328,8 +331,9 @@ class WorkerChannel:
         row: list[object] = [path, mode, modified, size, digest]
         if tuple(map(type, fields)) != (int, int, int, int, str, int, float, int, bytes):
             raise ProtocolError("a field that is none")
-        self._tokens.append(token)
-        return job, attempt, self._count(job, attempt, 1), row, MemoryFile(self.fds.popleft(), size)
+        number = self._count(job, attempt, 1)
+        self._tokens[job, attempt, number] = token
+        return job, attempt, number, row, MemoryFile(self.fds.popleft(), size)
 
 
 def _frames(data: bytes) -> tuple[list[list[Any]], int]:

@@ -29,6 +29,8 @@ class Place(NamedTuple):
     files: str = ""
     #: Files of modules in the directory of the computation that existed before the first job.
     modules: frozenset[str] = frozenset()
+    #: A directory of the worker, which contains those of its jobs; created when it is needed.
+    private: str = ""
 
 
 class JobDirectory:

@@ -96,6 +96,19 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
+def is_below(pid: int, ancestor: int) -> bool:
+    """Whether a living process is a descendant of `ancestor`."""
+    while pid > 1:
+        try:
+            with builtins.open(f"/proc/{pid}/stat", "rb") as file:
+                pid = int(file.read().rpartition(b")")[2].split()[1])
+        except (OSError, IndexError):
+            return False
+        if pid == ancestor:
+            return True
+    return False
+
+
 def kill_descendants(pid: int, spare: frozenset[int] = frozenset()) -> bool:
     """SIGKILL all processes below `pid`, and those they fork meanwhile; except those below `spare`. Returns whether
     there were any.

@@ -1,11 +1,13 @@
 """Runs a stand-alone program as a job, inside a worker.
 
 The worker starts the program itself and waits for it: the program inherits the worker's
-directory, its descriptors 1 and 2 (which are captured) and its process group.
+directory, its descriptors 1 and 2 (which are captured) and its process group. Meanwhile the worker sends the files that
+the program hands to `dispy_send_file` (`file_requests.py`), and afterwards those that the job returns.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -13,11 +15,14 @@ from collections.abc import Mapping
 
 from gdispy.worker import pickling
 from gdispy.worker.calls import Outcome, Run
+from gdispy.worker.file_requests import FileRequests
 from gdispy.worker.frames import FINISHED, TERMINATED
 from gdispy.worker.memory_kills import MemoryKills
 from gdispy.worker.process_tree import signal_name
 from gdispy.worker.result_encoding import encode_result
+from gdispy.worker.returned_files import ReturnedFiles
 from gdispy.worker.runner import Job
+from gdispy.worker.send_file_command import VARIABLE
 
 #: Suffix of files that the node's Python runs, whatever their permissions and first line.
 PYTHON_SCRIPT = ".py"
@@ -25,37 +30,96 @@ PYTHON_SCRIPT = ".py"
 _RESTORED = [signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT]
 
 
-def run_program(path: str, exported: Mapping[str, object]) -> Run:
+#: The folder of the commands that programs find in their PATH, in the directory of the workers.
+COMMANDS = "commands"
+
+
+def run_program(path: str, exported: Mapping[str, object], commands: str = "") -> Run:
     """Runs the jobs of a program computation: `path` is the program's file on this node; texts and numbers among
-    `exported` become environment variables, as globals of setup do in dispy."""
+    `exported` become environment variables, as globals of setup do in dispy; `commands` is a directory with commands
+    for the program, '' for none."""
 
     memory_kills = MemoryKills()
     command = [sys.executable, path] if path.endswith(PYTHON_SCRIPT) else [path]
+    sender = _Sender(commands)
 
     def run(arguments: pickling.ReceivedPayload, job: Job) -> Outcome:
         trouble = _trouble(path)
         if trouble:
             return TERMINATED, b"", trouble
-        words = [*command, *pickling.loads(arguments)]
+        words, patterns = _given(pickling.loads(arguments))
         # As setup has left it.
         environment = {**os.environ, **_variables(exported)}
         environment["GDISPY_JOB"] = str(job.number)
         environment["GDISPY_ATTEMPT"] = str(job.attempt)
+        requests = sender.prepare(environment, job)
+        returned = ReturnedFiles(patterns) if patterns else None
         memory_kills.begin()
         job.is_sending = True
         try:
-            job.program = os.posix_spawn(command[0], words, environment, setsigdef=_RESTORED)
+            job.program = os.posix_spawn(command[0], [*command, *words], environment, setsigdef=_RESTORED)
         except OSError as error:
             return TERMINATED, b"", _cannot_start(path, error)
         finally:
             job.is_sending = False
         if job.cancelled:  # The interrupt arrived before its target existed.
             os.kill(job.program, signal.SIGINT)
-        _, status, usage = os.wait4(job.program, 0)
+        status, usage = requests.wait(job.program, job) if requests is not None else os.wait4(job.program, 0)[1:]
         job.program = -1
-        return _outcome(os.waitstatus_to_exitcode(status), job, memory_kills.explain(status, usage.ru_maxrss))
+        outcome = _outcome(os.waitstatus_to_exitcode(status), job, memory_kills.explain(status, usage.ru_maxrss))
+        return outcome if returned is None or job.cancelled else _send_returned(returned, outcome, status, job)
 
     return run
+
+
+def _given(arguments: object) -> tuple[list[str], list[str]]:
+    """The command-line arguments of the program, and the patterns of the files that the job returns."""
+    if isinstance(arguments, dict):
+        return list(arguments["words"]), list(arguments["returns"])
+    assert isinstance(arguments, list | tuple)
+    return list(arguments), []
+
+
+class _Sender:
+    """The command with which programs send files, and the socket behind it."""
+
+    def __init__(self, commands: str) -> None:
+        self._commands = commands
+        self._requests: FileRequests | None = None
+
+    def prepare(self, environment: dict[str, str], job: Job) -> FileRequests | None:
+        """Make the command known to a program; None if there is none."""
+        if not self._commands:
+            return None
+        if self._requests is None:  # In the worker, not in the template from which it was forked.
+            try:
+                self._requests = FileRequests(job.private_directory)
+            except OSError as error:  # A job need not send files.
+                self._commands = ""
+                job.log(logging.WARNING, f"programs cannot send files here: {error}")
+                return None
+        environment[VARIABLE] = self._requests.path
+        environment["PATH"] = environment.get("PATH", os.defpath) + os.pathsep + self._commands
+        return self._requests
+
+
+def _send_returned(returned: ReturnedFiles, outcome: Outcome, status: int, job: Job) -> Outcome:
+    """The program has ended: send its files. What is missing is an error, unless the program has failed."""
+    job.program = 0  # From now on an interrupt is for this process.
+    paths, missing = returned.find()
+    errors = [] if status else [f"no file to return matches {pattern!r}" for pattern in missing]
+    for path in paths:
+        try:
+            error = job.send_file(path, path)
+        except OSError as failure:
+            error = f"{path}: {failure.strerror or failure}"
+        if error:
+            errors.append(f"not returned: {error}")
+    job.program = -1
+    if not errors:
+        return outcome
+    _, result, text = outcome
+    return TERMINATED, result, text + "".join(f"{error}\n" for error in errors)
 
 
 def _variables(exported: Mapping[str, object]) -> dict[str, str]:

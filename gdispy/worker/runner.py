@@ -148,13 +148,41 @@ class Job:
     def _send_open(self, file: BinaryIO, about: os.stat_result, shown: str) -> str:
         worker = self._worker
         with worker.sending_file():
-            row = [shown, about.st_mode & 0o777, float(about.st_mtime), about.st_size, digest_of(file.fileno())]
+            row = _row_of(file.fileno(), about, shown)
             token = worker.next_token()
             with self.reporting():
                 if running.job is not self:
                     return "the job has ended"
                 worker.write([FILE, self.number, self.attempt, token, *row], [file.fileno()])
             return worker.read_answer(token)
+
+    # For the job of a program, whose worker has no other thread and forwards interrupts to the program
+
+    def offer_file(self, file: int, shown: str) -> int:
+        """Send an open file to the client, with the path `shown` there, and do not wait; returns the token of the
+        answer. Raises OSError."""
+        row = _row_of(file, os.fstat(file), shown)
+        token = self._worker.next_token()
+        self._worker.write([FILE, self.number, self.attempt, token, *row], [file])
+        return token
+
+    @property
+    def answers(self) -> int:
+        """The descriptor on which answers to files arrive."""
+        return self._worker.answers
+
+    def next_answer(self) -> tuple[int, str]:
+        """The next answer: its token, and the error, or ''."""
+        return self._worker.next_answer()
+
+    @property
+    def private_directory(self) -> str:
+        """A directory of the worker, outside those of its jobs; it may not exist yet."""
+        return self._worker.private_directory
+
+    def log(self, level: int, text: str) -> None:
+        """Send a log line to the node."""
+        self._worker.log(level, text)
 
     @contextlib.contextmanager
     def reporting(self) -> Iterator[None]:
@@ -174,6 +202,10 @@ class Job:
         """A process that the job has forked does not return from here: it ends like a program."""
         if running.is_in_child:
             _end_child(error)
+
+
+def _row_of(file: int, about: os.stat_result, shown: str) -> list[object]:
+    return [shown, about.st_mode & 0o777, float(about.st_mtime), about.st_size, digest_of(file)]
 
 
 def _end_child(error: BaseException | None) -> None:
@@ -520,13 +552,25 @@ class Worker:
         self._tokens += 1
         return os.getpid() << 32 | self._tokens
 
+    @property
+    def answers(self) -> int:
+        return self._results.fileno()
+
+    @property
+    def private_directory(self) -> str:
+        return self._place.private
+
     def read_answer(self, token: int) -> str:
         """The node's answer to a file; answers for dead processes are skipped."""
         while True:
-            length, whose = ANSWER.unpack(self._read(ANSWER.size))
-            text = self._read(min(length, ANSWER_LIMIT)).decode("utf-8", "replace")
+            whose, text = self.next_answer()
             if whose == token:
                 return text
+
+    def next_answer(self) -> tuple[int, str]:
+        """The node's next answer to any file: its token, and the error, or ''."""
+        length, token = ANSWER.unpack(self._read(ANSWER.size))
+        return token, self._read(min(length, ANSWER_LIMIT)).decode("utf-8", "replace")
 
     def _read(self, size: int) -> bytes:
         data = b""

@@ -43,6 +43,7 @@ from gdispy.worker.calls import Run, call_function
 from gdispy.worker.cgroups import Groups
 from gdispy.worker.changes import Changes
 from gdispy.worker.failures import missing_module, users_frames
+from gdispy.worker.file_requests import install_command
 from gdispy.worker.forwarded_logs import forward_logs
 from gdispy.worker.frames import BROKEN
 from gdispy.worker.function_calls import FunctionCalls
@@ -60,7 +61,7 @@ from gdispy.worker.process_tree import (
     kill_descendants,
     signal_name,
 )
-from gdispy.worker.program import run_program
+from gdispy.worker.program import COMMANDS, run_program
 from gdispy.worker.randomness import Generators
 from gdispy.worker.result_encoding import choose
 from gdispy.worker.runner import Worker
@@ -271,7 +272,8 @@ class Template:
         self._namespaces.provide({**known, **given, **({name: function} if callable(function) else {})})
         if kind == "program":
             self._program = name
-            return run_program(os.path.join(setting.directory, name), self._exported)
+            commands = install_command(os.path.join(setting.jobs.directory, COMMANDS))
+            return run_program(os.path.join(setting.directory, name), self._exported, commands)
         return call_function(function)
 
     def _fork(self, worker: int, fds: list[int]) -> None:
@@ -290,11 +292,11 @@ class Template:
 
     def _place(self, worker: int) -> Place:
         setting = self._setting
-        base = os.path.join(setting.jobs.directory, str(worker)) if setting.jobs.has_directories else ""
         jobs = setting.jobs
-        where = (setting.directory, base, jobs.keeps_directories)
+        private = os.path.join(jobs.directory, str(worker))
+        where = (setting.directory, private if jobs.has_directories else "", jobs.keeps_directories)
         files = os.path.dirname(jobs.directory)
-        return Place(*where, self._program, jobs.output_limit, files, self._module_files)
+        return Place(*where, self._program, jobs.output_limit, files, self._module_files, private)
 
     def _become_worker(self, worker: int, parent: int, fds: list[int]) -> None:
         try:

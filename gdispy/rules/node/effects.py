@@ -43,9 +43,13 @@ class PutFiles(Effect):
 
 @record
 class AnswerFile(Effect):
-    """Report to the job in the worker's hand the result of sending its file."""
+    """Report to a job in the worker's hand the result of sending its file."""
 
     worker: WorkerId
+    job: JobId
+    attempt: int
+    #: As in `Upload`.
+    number: int
     error: str
 
 

@@ -101,8 +101,9 @@ class Requests:
         return self._loading.put_files(computation.session, computation, message)
 
     def _on_uploaded(self, computation: Computation, message: Uploaded, now: float) -> Effects:
-        file = computation.progress.take_file(FileKey(message.job, message.attempt, message.number))
-        return [AnswerFile(file.worker, message.error)] if file is not None else []
+        key = FileKey(message.job, message.attempt, message.number)
+        file = computation.progress.take_file(key)
+        return [AnswerFile(file.worker, *key, message.error)] if file is not None else []
 
     def _on_run(self, computation: Computation, message: Run, now: float) -> Effects:
         if not computation.processes.ready:

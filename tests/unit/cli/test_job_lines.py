@@ -8,7 +8,7 @@ import pytest
 
 from gdispy.cli.argument_sources import CommandLineSource, SourceGroups
 from gdispy.cli.command_template import CommandTemplate
-from gdispy.cli.job_lines import JobLines, arrived, shuffled
+from gdispy.cli.job_lines import JobLines, Templates, arrived, shuffled
 from gdispy.cli.job_log import JobLog, LoggedJobs
 from gdispy.cli.job_outcome import JobOutcome
 from gdispy.errors import ConfigError
@@ -16,7 +16,7 @@ from gdispy.errors import ConfigError
 
 def lines(*arguments: str, words: tuple[str, ...] = (), files: tuple[str, ...] = ()) -> JobLines:
     sources = SourceGroups([[CommandLineSource(arguments)]])
-    return JobLines("prog", CommandTemplate(words), CommandTemplate(files), sources)
+    return JobLines("prog", Templates(CommandTemplate(words), CommandTemplate(files)), sources)
 
 
 def logged(path: Path, made: JobLines, codes: dict[int, int]) -> LoggedJobs:
@@ -32,8 +32,8 @@ def logged(path: Path, made: JobLines, codes: dict[int, int]) -> LoggedJobs:
 def test_jobs_are_numbered_and_get_their_words_and_files() -> None:
     found = [*lines("a b", "c", words=("-x", "{}"), files=("{}", "{}.{#}")).lines()]
     assert found == [
-        (1, ("a b",), ("-x", "a b"), ("a b", "a b.1")),
-        (2, ("c",), ("-x", "c"), ("c", "c.2")),
+        (1, ("a b",), ("-x", "a b"), ("a b", "a b.1"), ()),
+        (2, ("c",), ("-x", "c"), ("c", "c.2"), ()),
     ]
 
 

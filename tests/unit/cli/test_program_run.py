@@ -32,6 +32,7 @@ class Cluster:
         if word == "missing":
             raise ConfigError("the dependency missing does not exist")
         job = SimpleNamespace(
+            _number=len(self.submitted) + 1,
             status=FINISHED,
             exception=None,
             stdout=f"{word}\n".encode(),
@@ -69,7 +70,9 @@ def run(
     lines = (JobLine(number, (word,), (word,)) for number, word in enumerate(words, 1))
     printer = JobPrinter("prog", PlainForm(), keeps_order=True)
     rules = (window or JobWindow(), HaltRule.read(halt), Attempts(**attempts))
-    made = ProgramRun(cluster, lines, lambda line: "", printer, JobRecords(), *rules, Totals(None), None)
+    made = ProgramRun(
+        cluster, lines, lambda line: "", printer, JobRecords.open("", "", False), *rules, Totals(None), None
+    )
     return made.run(), made
 
 

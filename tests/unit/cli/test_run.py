@@ -12,6 +12,7 @@ import pytest
 from gdispy.buffers.memory_file import OpenFile
 from gdispy.cli import job_output, program_run
 from gdispy.cli import run as module
+from gdispy.cli.job_files import JobFiles
 from gdispy.cli.job_outcome import has_failed
 from gdispy.cli.options import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, parse
 from gdispy.cli.program_run import EndedJobs
@@ -23,8 +24,8 @@ from gdispy.protocol.job_status import ABANDONED, FINISHED, TERMINATED
 
 
 def job(result: Any = 0, stdout: Any = b"", stderr: Any = b"", exception: str | None = None, **fields: Any) -> Any:
-    values = {"status": FINISHED, "submit_time": 10.0, "start_time": 10.0, "end_time": 12.0, "ip_addr": "127.0.0.1"}
-    values["_tell"] = lambda wake: wake()
+    values: dict[str, Any] = {"status": FINISHED, "submit_time": 10.0, "start_time": 10.0, "end_time": 12.0}
+    values |= {"ip_addr": "127.0.0.1", "_tell": lambda wake: wake(), "_number": 1}
     return SimpleNamespace(result=result, stdout=stdout, stderr=stderr, exception=exception, **{**values, **fields})
 
 
@@ -75,7 +76,7 @@ def output(capsysbinary: pytest.CaptureFixture[bytes]) -> Output:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, cluster: Cluster, *words: str) -> int:
-    monkeypatch.setattr(module, "_cluster", lambda options, files: cluster)
+    monkeypatch.setattr(module, "_cluster", lambda options, files, received: cluster)
     return run_main([*words, "./program"])
 
 
@@ -208,14 +209,15 @@ def cluster_for(monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[str, dict
     def kind(name: str) -> Any:
         def make(program: str, **parameters: Any) -> Any:
             made.append((name, {"program": program, **parameters}))
-            return SimpleNamespace(_engine=SimpleNamespace(table=SimpleNamespace(takes_files=False)))
+            return SimpleNamespace(_engine=SimpleNamespace(table=SimpleNamespace(), received=SimpleNamespace()))
 
         return make
 
     for name in ("JobCluster", "SharedJobCluster"):
         monkeypatch.setattr(module, name, kind(name))
-    cluster = module._cluster(parse(parser(), [*words, "./program"], verbatim="-a"), [])
-    assert cluster._engine.table.takes_files
+    files = JobFiles()
+    cluster = module._cluster(parse(parser(), [*words, "./program"], verbatim="-a"), [], files)
+    assert cluster._engine.table.takes_files and cluster._engine.received.destination == files.destination
     return made[0]
 
 
@@ -257,7 +259,7 @@ def test_named_scheduler_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_cluster_that_cannot_be_created_is_a_line_and_a_code(
     error: Exception, code: int, monkeypatch: pytest.MonkeyPatch, output: Output
 ) -> None:
-    def fail(options: Any, files: list[str]) -> Any:
+    def fail(options: Any, files: list[str], received: JobFiles) -> Any:
         raise error
 
     monkeypatch.setattr(module, "_cluster", fail)

@@ -11,7 +11,17 @@ import pytest
 
 import gdispy
 from gdispy import ConfigError, DispyNode, DispyNodeAvailInfo, JobCluster
-from gdispy.client.parameters import both_names, check_plain, checked_callback, checked_recovery, own_names
+from gdispy.client.parameters import (
+    both_names,
+    check_plain,
+    checked_callback,
+    checked_recovery,
+    own_names,
+    program_call,
+)
+from gdispy.client.return_patterns import ReturnPatterns
+from gdispy.protocol.payload import joined
+from gdispy.worker import pickling
 
 
 @pytest.mark.parametrize(
@@ -364,3 +374,9 @@ def test_malformed_address_in_the_environment_is_refused_by_the_name_of_the_vari
     monkeypatch.setenv("GDISPY_IP_ADDR", "10.0.0.1 10.0.0.2")
     with pytest.raises(ConfigError, match=r"GDISPY_IP_ADDR '10.0.0.1 10.0.0.2': a host name must not contain ' '"):
         JobCluster(abs, nodes=["local"])
+
+
+def test_returned_files_are_the_last_argument_of_a_program() -> None:
+    assert pickling.loads(joined(program_call(("a", 1), {}))) == ["a", "1"]
+    payload = joined(program_call(("a", ReturnPatterns(["x/../y"])), {}))
+    assert pickling.loads(payload) == {"words": ["a"], "returns": ["y"]}

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from gdispy.client import received_files
-from gdispy.client.received_files import ReceivedFiles, store
+from gdispy.client.received_files import Destination, ReceivedFiles, store
 from gdispy.protocol.ids import ComputationId, JobId
 from gdispy.protocol.messages import Upload
 from gdispy.protocol.payload import MemoryPayload
@@ -182,6 +182,21 @@ def test_job_hears_of_it_where_the_working_directory_is_gone(home: Path, monkeyp
     home.rmdir()
     answers: list[tuple[Any, ...]] = []
     hub: Any = SimpleNamespace(post=lambda answer, *told: answers.append(told), prepare_callbacks=lambda: None)
-    hub.call_back = lambda function, *args: function(*args)
+    hub.call_back = hub.spawn = lambda function, *args: function(*args)
     ReceivedFiles(hub, lambda *told: None).take(Upload(ComputationId(b"c" * 8), JobId(1), 1, 0, [row("file")], [FIRST]))
     assert answers[0][:3] == (1, 1, 0) and "cannot be written at the client" in answers[0][3]
+
+
+def test_destination_of_a_file_is_chosen_by_its_job(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home)
+    (home / "own").mkdir()
+    (home / "own" / "file").write_text("before")
+    answers: list[tuple[Any, ...]] = []
+    hub: Any = SimpleNamespace(post=lambda answer, *told: answers.append(told), prepare_callbacks=lambda: None)
+    hub.call_back = hub.spawn = lambda function, *args: function(*args)
+    files = ReceivedFiles(hub, lambda *told: None)
+    files.destination = lambda job, path: Destination("own", path == "file")
+    for number, path in enumerate(("file", "file2", "../out")):
+        files.take(Upload(ComputationId(b"c" * 8), JobId(1), 1, number, [row(path)], [FIRST]))
+    assert [told[3] for told in answers[:2]] == ["", ""] and "../out" in answers[2][3]
+    assert (home / "own" / "file").read_bytes() == FIRST and not (home / "out").exists()

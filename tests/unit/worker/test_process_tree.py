@@ -14,6 +14,7 @@ from gdispy.worker import process_tree as module
 from gdispy.worker.process_tree import (
     began,
     descendants,
+    is_below,
     keeps_processes,
     kill_descendants,
     processor_seconds,
@@ -114,3 +115,9 @@ def test_library_that_has_objects_of_processes_is_noticed(monkeypatch: pytest.Mo
     assert keeps_processes()
     monkeypatch.delitem(sys.modules, "multiprocessing.process")
     assert not keeps_processes()
+
+
+def test_process_is_below_its_ancestors_only() -> None:
+    assert is_below(os.getpid(), os.getppid())
+    assert not is_below(os.getpid(), os.getpid()) and not is_below(os.getppid(), os.getpid())
+    assert not is_below(0, os.getpid()) and not is_below(1 << 30, os.getpid())

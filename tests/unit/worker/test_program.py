@@ -116,3 +116,60 @@ def test_script_with_line_ends_of_windows_is_refused_with_the_remedy(
     assert status == TERMINATED and "its first line names '/bin/sh\\r'" in told and "dos2unix" in told
     (tmp_path / "x.py").write_bytes(b"#!/usr/bin/python\r\n")
     assert made.run(str(tmp_path / "x.py"))[0] == FINISHED
+
+
+# Files that the job returns
+
+
+def returning(made: Made, *patterns: str, code: int = 0, errors: tuple[str, ...] = ()) -> Any:
+    """Run a program that makes the files a and b, and returns files."""
+    rest, sent = list(errors), []
+
+    def start(path: str, words: list[str], environment: dict[str, str], setsigdef: Any) -> int:
+        for name in ("a", "b"):
+            with open(name, "w") as file:
+                file.write(name)
+        return 99
+
+    def send_file(path: str, shown: str) -> str:
+        assert made.job.program == 0  # An interrupt must end it.
+        sent.append(shown)
+        return rest.pop(0) if rest else ""
+
+    made.job.send_file = send_file
+    made._start = start  # type: ignore[method-assign]
+    module.os.posix_spawn = start  # type: ignore[assignment]  # The monkeypatch of `made` restores it.
+    payload = pickling.dumps({"words": ["x"], "returns": list(patterns)})
+    return run_program("/bin/true", {})(payload, made.job), sent
+
+
+def test_files_are_sent_after_the_program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = Made(monkeypatch)
+    assert returning(made, "*") == ((FINISHED, encode_result(0), ""), ["a", "b"])
+    assert made.job.program == -1
+
+
+def test_missing_file_fails_a_job_that_has_succeeded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = "no file to return matches 'c*'\n"
+    assert returning(Made(monkeypatch), "a", "c*") == ((TERMINATED, encode_result(0), text), ["a"])
+
+
+def test_program_that_fails_returns_the_files_that_exist(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert returning(Made(monkeypatch, 3 << 8), "a", "c*") == ((FINISHED, encode_result(3), ""), ["a"])
+
+
+def test_file_that_cannot_be_stored_fails_the_job(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome, sent = returning(Made(monkeypatch), "*", errors=("the disk is full",))
+    assert outcome == (TERMINATED, encode_result(0), "not returned: the disk is full\n") and sent == ["a", "b"]
+
+
+def test_cancelled_job_returns_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = Made(monkeypatch)
+    made.job.cancelled = True
+    (status, _, text), sent = returning(made, "a")
+    assert (status, text, sent) == (TERMINATED, "The job was cancelled.\n", [])

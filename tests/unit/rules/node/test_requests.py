@@ -157,7 +157,7 @@ def test_later_attempt_of_a_job_that_has_ended_drops_its_outcome() -> None:
 def test_answer_to_a_file_goes_to_the_job_that_sent_it() -> None:
     asked = Asked()
     asked.own.progress.add_file(FileKey(JOB, 1, 0), SentFile([], b"", W1))
-    assert asked.receive(Uploaded(C, JOB, 1, 0, "no room")) == [AnswerFile(W1, "no room")]
+    assert asked.receive(Uploaded(C, JOB, 1, 0, "no room")) == [AnswerFile(W1, JOB, 1, 0, "no room")]
     assert asked.receive(Uploaded(C, JOB, 1, 0, "no room")) == []
 
 
