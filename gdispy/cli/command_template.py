@@ -2,6 +2,8 @@
 
 No shell is involved: a replaced text stays in its word, whatever characters it contains. Words without any template
 get the arguments appended. Immutable.
+
+The number in `{%}` is known only when a job is submitted: until then `SLOT` stands for it.
 """
 
 from __future__ import annotations
@@ -14,7 +16,9 @@ from typing import NamedTuple
 from gdispy.cli.argument_sources import Row
 from gdispy.errors import ConfigError
 
-_TEMPLATE = re.compile(r"\{(?:(?P<number>#)|(?P<source>[1-9][0-9]*)?(?P<form>//|/\.|/|\.)?)\}")
+#: In a word: the number of the job's slot. An argument cannot contain it.
+SLOT = "\0%"
+_TEMPLATE = re.compile(r"\{(?:(?P<number>[#%])|(?P<source>[1-9][0-9]*)?(?P<form>//|/\.|/|\.)?)\}")
 
 #: What follows the number of the source in a template -> the form of the argument.
 _FORMS: dict[str, Callable[[str], str]] = {
@@ -31,24 +35,36 @@ class _Field(NamedTuple):
 
     #: As written.
     text: str
-    #: The number of the source from 1; 0 for all sources, -1 for the number of the job.
+    #: The number of the source from 1; or one of the constants below.
     source: int
     form: Callable[[str], str]
 
-    def values(self, number: int, row: Row) -> list[str]:
-        if self.source < 0:
+    def values(self, number: int, row: Row, pads: bool) -> list[str]:
+        if self.source == _NUMBER:
             return [str(number)]
-        if not self.source:
+        if self.source == _SLOT:
+            return [SLOT]
+        if self.source == _ALL:
             return [self.form(argument) for argument in row]
-        if self.source > len(row):
-            raise ConfigError(f"{self.text}: job {number} has only {len(row)} arguments")
-        return [self.form(row[self.source - 1])]
+        if self.source <= len(row):
+            return [self.form(row[self.source - 1])]
+        if pads:
+            return [""]
+        raise ConfigError(f"{self.text}: job {number} has only {len(row)} arguments")
+
+
+#: Instead of the number of a source: all sources, the number of the job, the slot of the job.
+_ALL, _NUMBER, _SLOT = 0, -1, -2
+_NUMBERS = {"#": _NUMBER, "%": _SLOT}
 
 
 class CommandTemplate:
     """The words of a command line, some of which may contain templates."""
 
-    def __init__(self, words: Sequence[str]) -> None:
+    def __init__(self, words: Sequence[str], pads: bool = False, repeats: bool = False) -> None:
+        """With `pads`, an argument that a job does not have is empty, and no error. With `repeats`, also a word that
+        has more than `{}` becomes one word for each argument."""
+        self._pads, self._repeats = pads, repeats
         self._words = [_parts(word) for word in words]
         self._fields = [part for word in self._words for part in word if isinstance(part, _Field)]
         self._plain = tuple(words)
@@ -57,6 +73,11 @@ class CommandTemplate:
     def has_fields(self) -> bool:
         """Whether any word contains a template."""
         return bool(self._fields)
+
+    @property
+    def has_slot(self) -> bool:
+        """Whether any word contains `{%}`."""
+        return any(field.source == _SLOT for field in self._fields)
 
     def check(self, sources: int) -> None:
         """Raises ConfigError if a template names a source that does not exist."""
@@ -74,14 +95,40 @@ class CommandTemplate:
         filled: list[str] = []
         for word in self._words:
             if len(word) == 1 and isinstance(word[0], _Field):
-                filled += word[0].values(number, row)
+                filled += word[0].values(number, row, self._pads)
+            elif self._repeats and _has_all(word):
+                filled += [self._joined(word, number, row, argument) for argument in row]
             else:
-                filled.append("".join(part if isinstance(part, str) else _joined(part, number, row) for part in word))
+                filled.append(self._joined(word, number, row))
         return tuple(filled)
 
+    def _joined(self, word: list[str | _Field], number: int, row: Row, single: str | None = None) -> str:
+        """A word with its fields replaced; with `single`, that is the only argument for `{}`."""
+        texts: list[str] = []
+        for part in word:
+            if isinstance(part, str):
+                texts.append(part)
+            elif part.source == _ALL and single is not None:
+                texts.append(part.form(single))
+            else:
+                texts.append(" ".join(part.values(number, row, self._pads)))
+        return "".join(texts)
 
-def _joined(field: _Field, number: int, row: Row) -> str:
-    return " ".join(field.values(number, row))
+    def cost(self, argument: str) -> int:
+        """The bytes that one more argument adds to a command line, at most."""
+        size = len(os.fsencode(argument)) + 1
+        if not self._fields:
+            return size
+        found = 0
+        for word in self._words:
+            fields = sum(isinstance(part, _Field) and part.source == _ALL for part in word)
+            if fields:
+                found += fields * size + sum(len(os.fsencode(part)) for part in word if isinstance(part, str)) + 1
+        return found
+
+
+def _has_all(word: list[str | _Field]) -> bool:
+    return any(isinstance(part, _Field) and part.source == _ALL for part in word)
 
 
 def _parts(word: str) -> list[str | _Field]:
@@ -90,9 +137,14 @@ def _parts(word: str) -> list[str | _Field]:
     for match in _TEMPLATE.finditer(word):
         if match.start() > place:
             parts.append(word[place : match.start()])
-        source = -1 if match["number"] else int(match["source"] or 0)
+        source = _NUMBERS[match["number"]] if match["number"] else int(match["source"] or 0)
         parts.append(_Field(match[0], source, _FORMS[match["form"] or ""]))
         place = match.end()
     if place < len(word) or not parts:
         parts.append(word[place:])
     return parts
+
+
+def shown(words: Sequence[str]) -> tuple[str, ...]:
+    """The words of a job for people and logs: the slot as in the template, since it may differ in the next run."""
+    return tuple(word.replace(SLOT, "{%}") for word in words)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from gdispy.cli.argument_sources import NOT_YET, SourceGroups, wait_for_input
-from gdispy.cli.command_template import CommandTemplate
+from gdispy.cli.command_template import CommandTemplate, shown
 from gdispy.cli.job_log import LoggedJobs
 from gdispy.cli.job_outcome import JobLine
 from gdispy.cli.quoting import quoted
@@ -40,13 +40,18 @@ class JobLines:
         for each in templates:
             each.check(sources.width())
 
+    @property
+    def have_slots(self) -> bool:
+        """Whether jobs get the number of a slot."""
+        return self._templates.words.has_slot
+
     def count(self) -> int | None:
         """The number of jobs; None if it is not known in advance."""
         return self._sources.count()
 
     def command(self, line: JobLine) -> str:
         """The command line of a job, quoted."""
-        return quoted((self.program, *line.words))
+        return quoted((self.program, *shown(line.words)))
 
     def lines(self) -> Iterator[JobLine | None]:
         """All jobs; None while the arguments of the next have not arrived."""

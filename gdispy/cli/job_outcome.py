@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from gdispy.cli.argument_sources import Row
+from gdispy.cli.command_template import SLOT
 from gdispy.cli.job_output import Output
 from gdispy.client.job import DispyJob
 from gdispy.protocol import job_status
@@ -17,12 +18,16 @@ class JobLine(NamedTuple):
     number: int
     #: From the sources.
     arguments: Row
-    #: The command-line arguments of the program.
+    #: The command-line arguments of the program, with `SLOT` instead of the number of a slot.
     words: tuple[str, ...]
     #: Files that only this job needs.
     files: tuple[str, ...] = ()
     #: Patterns of the files that it returns.
     returns: tuple[str, ...] = ()
+
+    def words_in(self, slot: int) -> tuple[str, ...]:
+        """The command-line arguments, with the number of a slot inserted."""
+        return tuple(word.replace(SLOT, str(slot)) for word in self.words)
 
 
 class JobOutcome(NamedTuple):

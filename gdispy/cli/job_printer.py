@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol, TextIO
 
+from gdispy.cli.command_template import shown
 from gdispy.cli.job_outcome import JobOutcome
 from gdispy.cli.job_output import Output, OutputSpool, parts, release
 from gdispy.cli.quoting import quoted
@@ -141,7 +142,7 @@ class JobPrinter:
 
     def _print(self, outcome: JobOutcome) -> None:
         try:
-            self._form.print(outcome, (self._program, *outcome.line.words))
+            self._form.print(outcome, (self._program, *shown(outcome.line.words)))
         finally:
             release(outcome.stdout)
             release(outcome.stderr)

@@ -14,6 +14,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from heapq import heappop, heappush
 from typing import NamedTuple
 
 from gdispy.cli.argument_sources import INPUT_LOOK, NOT_YET
@@ -121,6 +122,25 @@ class JobRecords(NamedTuple):
             self.log.write(outcome, command(outcome.line))
 
 
+class Slots:
+    """Numbers from 1, of which no two running jobs have the same: the lowest free one is taken next."""
+
+    def __init__(self) -> None:
+        self._taken: dict[int, int] = {}
+        self._free: list[int] = []
+
+    def take(self, key: int) -> int:
+        """The number for a job; the same if it has one."""
+        if key not in self._taken:
+            self._taken[key] = heappop(self._free) if self._free else len(self._taken) + 1
+        return self._taken[key]
+
+    def free(self, key: int) -> None:
+        number = self._taken.pop(key, None)
+        if number is not None:
+            heappush(self._free, number)
+
+
 class Attempts(NamedTuple):
     """The number of attempts of a failing job, and the time limit of each in seconds, or None."""
 
@@ -182,11 +202,14 @@ class ProgramRun:
         attempts: Attempts,
         totals: Totals,
         bar: Bar | None,
+        slots: Slots | None = None,
     ) -> None:
+        """With `slots`, each job gets the number of its slot."""
         self._cluster, self._command = cluster, command
         self._lines: Iterator[JobLine | None] | None = lines
         self._printer, self._records, self._window = printer, records, window
         self._halt_rule, self._attempts, self._totals, self._bar = halt_rule, attempts, totals, bar
+        self._slots = slots
         self._ended = EndedJobs()
         #: By the number of the attempt in the whole run.
         self._running: dict[int, tuple[DispyJob, _Attempt]] = {}
@@ -252,14 +275,24 @@ class ProgramRun:
             options["dispy_job_depends"] = list(attempt.line.files)
         try:
             patterns = ReturnPatterns(attempt.line.returns)
-            job = self._cluster.submit(*attempt.line.words, *([patterns] if patterns.patterns else []), **options)
+            job = self._cluster.submit(*self._words(attempt), *([patterns] if patterns.patterns else []), **options)
             self._records.files.begin(job._number, attempt.line, patterns)
         except ConfigError as error:  # A file of this job; the others can run.
+            self._free_slot(attempt)
             self._end(attempt, JobOutcome.not_started(attempt.line, time.time(), str(error)))
         else:
             self._started += 1
             self._running[self._started] = (job, attempt)
             self._ended.watch(self._started, job)
+
+    def _words(self, attempt: _Attempt) -> tuple[str, ...]:
+        if self._slots is None:
+            return attempt.line.words
+        return attempt.line.words_in(self._slots.take(attempt.place))
+
+    def _free_slot(self, attempt: _Attempt) -> None:
+        if self._slots is not None:
+            self._slots.free(attempt.place)
 
     # Ending
 
@@ -269,6 +302,7 @@ class ProgramRun:
                 continue
             job, attempt = self._running.pop(key)
             self._records.files.end(job._number)
+            self._free_slot(attempt)
             if has_failed(job) and attempt.number < self._attempts.limit and self._halt is Halt.CONTINUE:
                 self._submit(attempt._replace(number=attempt.number + 1))
             else:

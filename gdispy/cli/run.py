@@ -18,7 +18,7 @@ from gdispy.cli.job_log import LoggedJobs
 from gdispy.cli.job_outcome import JobLine
 from gdispy.cli.job_printer import JobPrinter, JsonForm, PlainForm
 from gdispy.cli.options import EXIT_FAILED, EXIT_INTERRUPTED, fail, parse, set_up_logging
-from gdispy.cli.program_run import JobRecords, ProgramRun, Totals
+from gdispy.cli.program_run import JobRecords, ProgramRun, Slots, Totals
 from gdispy.cli.run_options import RunOptions, parser
 from gdispy.client.cluster import JobCluster
 from gdispy.client.progress_bar import bar_for
@@ -79,7 +79,8 @@ def _run(
     cluster = _cluster(options, chosen.common_files, records.files)
     bar = bar_for(totals.counts, stays=False) if shows else None
     rules = (chosen.window(), chosen.halt_rule, chosen.attempts)
-    run = ProgramRun(cluster, lines, chosen.lines.command, printer, records, *rules, totals, bar)
+    slots = Slots() if chosen.lines.have_slots else None
+    run = ProgramRun(cluster, lines, chosen.lines.command, printer, records, *rules, totals, bar, slots)
     with cluster:
         try:
             is_good = run.run()

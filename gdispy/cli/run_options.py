@@ -10,21 +10,23 @@ import os
 import re
 
 from gdispy import config
-from gdispy.cli.argument_sources import STDIN, CommandLineSource, Source, SourceGroups, StreamSource, TextSource
-from gdispy.cli.command_line import CommandLine, SourceWords, is_source_text
+from gdispy.cli.argument_shapes import PackedSource
+from gdispy.cli.command_line import CommandLine
 from gdispy.cli.command_template import CommandTemplate
 from gdispy.cli.commands import overview
 from gdispy.cli.halt_rule import Halt, HaltRule
 from gdispy.cli.job_lines import JobLines, Templates
-from gdispy.cli.options import Once, add_common_options, add_secret_options, add_tls_options, unmarked
+from gdispy.cli.options import Once, add_common_options, add_secret_options, add_tls_options
 from gdispy.cli.program_run import JOBS_AHEAD, JOBS_WITH_FILES_AHEAD, Attempts, JobWindow
+from gdispy.cli.source_options import add_source_options, check_source_options, gathers, renamed, sources
 from gdispy.client.return_patterns import ReturnPatterns
 from gdispy.errors import ConfigError
 
 _EXAMPLES = """templates in the words of the program, and in -f:
   {}  the argument          {.}  without its extension    {/}  without its directory
   {//}  its directory       {/.}  without directory and extension      {#}  number of the job, from 1
-  {1} {2} {1.} {2/} ...     the argument of the n-th source
+  {1} {2} {1.} {2/} ...     the argument of the n-th source, or the n-th column, or argument of the job
+  {%}  number of the job among those that run at the same time, with -j      {name}  a column, with --header :
 Without any template, the arguments are appended. No shell is involved: an argument with spaces remains one argument.
 
 examples:
@@ -35,6 +37,8 @@ examples:
   gdispy -f {} --return '{.}.jpg' ./convert {} {.}.jpg ::: *.png    and brings its result back
   gdispy --results out --joblog log --retries 3 ./fit ::: 1 2 3
   gdispy --results out --joblog log --resume-failed ./fit ::: 1 2 3     only those that have failed
+  gdispy --colsep , --header : -a @table.csv ./fit --alpha {alpha} --beta {beta}
+  ls | gdispy --local -X gzip -9                  as many files in each job as fit into a command line
   gdispy --local -a 1 -a 2 -a 3 ./simulate        three jobs, as texts that are split as in a shell
   gdispy -n 10.0.0.5 -n 10.0.0.6 -f data.csv -a "data.csv --from 1" -a "data.csv --from 2" ./count
   gdispy -- status                                run a program that has the name of a gdispy command
@@ -60,7 +64,8 @@ def parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("program", help="the program to run: a path, or a name to look up in PATH; its words follow")
-    _add_argument_options(parser)
+    add_source_options(parser)
+    _add_file_options(parser.add_argument_group("files"))
     _add_job_options(parser.add_argument_group("jobs"))
     _add_output_options(parser.add_argument_group("output"))
     _add_node_options(parser.add_argument_group("nodes"))
@@ -70,23 +75,13 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_argument_options(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("arguments").add_argument
-    text = (
-        "arguments of one job, split as in a shell; repeat for each job. @FILE: a job for each line of a file; -: of "
-    )
-    text += (
-        "standard input. ':::' and words at the end of the command line: a job for each word; ':::+': linked to the "
-    )
-    text += "source before; '::::' and files: as @FILE"
-    add("-a", dest="args", type=unmarked, action="append", default=[], metavar="ARGS", help=text)
-    add("-0", "--null", action="store_true", help="a NUL character ends each argument of a file, instead of a newline")
+def _add_file_options(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
     text = "file that the program needs; with a template, as -f {}, each job gets its file"
     add("-f", dest="files", action="append", default=[], metavar="FILE", help=text)
     text = "file to bring back from the directory of each job when it has ended: a name or pattern, with templates, as "
     text += "--return '{.}.png'; may be repeated. It goes below this directory, or that of the job in --results"
     add("--return", dest="returns", action="append", default=[], metavar="PATTERN", help=text)
-    add("--shuf", action="store_true", help="run the jobs in random order; their numbers stay")
 
 
 def _add_job_options(group: argparse._ArgumentGroup) -> None:
@@ -105,6 +100,7 @@ def _add_job_options(group: argparse._ArgumentGroup) -> None:
     add("--resume", action="store_true", help="do not run the jobs that are in the --joblog")
     text = "do not run the jobs that are in the --joblog and have succeeded"
     add("--resume-failed", action="store_true", help=text)
+    add("--shuf", action="store_true", help="run the jobs in random order; their numbers stay")
     add("--dry-run", action="store_true", help="print the command lines, quoted, and run nothing")
 
 
@@ -147,13 +143,28 @@ class RunOptions:
         _check(options)
         self.halt_rule = HaltRule.read(options.halt)
         self.attempts = Attempts(options.retries, _seconds(options.timeout))
+        found = sources(options, line.sources, _have_fields(line, options), _jobs(options))
+        words, files, returns = (renamed(each, found.names) for each in (line.words, options.files, options.returns))
         #: Files that all jobs need.
-        self.common_files = [file for file in options.files if not CommandTemplate([file]).has_fields]
-        own = [file for file in options.files if CommandTemplate([file]).has_fields]
-        ReturnPatterns([pattern for pattern in options.returns if not CommandTemplate([pattern]).has_fields])
-        templates = Templates(*map(CommandTemplate, (line.words, own, options.returns)))
-        self.lines = JobLines(options.program, templates, _sources(options, line.sources, templates.have_fields))
+        self.common_files = [file for file in files if not CommandTemplate([file]).has_fields]
+        own = [file for file in files if CommandTemplate([file]).has_fields]
+        ReturnPatterns([pattern for pattern in returns if not CommandTemplate([pattern]).has_fields])
+        templates = self._templates(words, own, returns)
+        if found.packed is not None:
+            _pack(found.packed, options.program, words, templates.words)
+        self.lines = JobLines(options.program, templates, found.groups)
         self._has_files = bool(own)
+
+    def _templates(self, *words: list[str]) -> Templates:
+        """Raises ConfigError for a template that cannot stand there."""
+        repeats = gathers(self._options)
+        pads = repeats or self._options.colsep is not None
+        made = Templates(*(CommandTemplate(each, pads, repeats) for each in words))
+        if made.files.has_slot or made.returns.has_slot:
+            raise ConfigError("{%} can stand in the words of the program only, not in -f and --return")
+        if made.words.has_slot and self._options.max_jobs is None:
+            raise ConfigError("{%} is the number of the job among those that run at the same time: it needs -j N")
+        return made
 
     def window(self) -> JobWindow:
         """The number of jobs to submit ahead."""
@@ -162,7 +173,27 @@ class RunOptions:
         return JobWindow(self._options.max_jobs, exact, least)
 
 
+def _have_fields(line: CommandLine, options: argparse.Namespace) -> bool:
+    """Whether any template needs an argument, or the number of a job."""
+    return any(CommandTemplate(words).has_fields for words in (line.words, options.files, options.returns))
+
+
+def _jobs(options: argparse.Namespace) -> int | None:
+    """The number of jobs among which -X distributes arguments: those that run at the same time, as far as known."""
+    if options.max_jobs is None and options.local and not options.nodes and not options.scheduler_node:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    found: int | None = options.max_jobs
+    return found
+
+
+def _pack(packed: PackedSource, program: str, words: list[str], template: CommandTemplate) -> None:
+    """Set how long command lines become."""
+    packed.cost = template.cost
+    packed.base = sum(len(os.fsencode(word)) + 1 for word in (program, *words))
+
+
 def _check(options: argparse.Namespace) -> None:
+    check_source_options(options)
     if CommandTemplate([options.program]).has_fields:
         raise ConfigError(
             f"the program must be the same for all jobs, so {options.program!r} cannot contain a template"
@@ -191,50 +222,3 @@ def _seconds(text: str | None) -> float | None:
     if not 0.001 <= seconds <= 1e9:
         raise ConfigError(f"--timeout {text!r} must be from 0.001 to 1e9 seconds")
     return seconds
-
-
-def _sources(options: argparse.Namespace, words: list[SourceWords], has_templates: bool) -> SourceGroups:
-    """All sources: the texts of `-a`, files of `-a`, then those of the command line. Standard input is a source if it
-    is named, or if a template has no other source."""
-    texts = [text for text in options.args if not is_source_text(text)]
-    groups: list[list[Source]] = [[TextSource(texts)]] if texts else []
-    names = [text.removeprefix("@") for text in options.args if is_source_text(text)]
-    files = [*names, *(word for each in words if each.names_files for word in each.words)]
-    if has_templates and not (groups or files or words):
-        if os.isatty(STDIN):
-            raise ConfigError(
-                "the templates have no arguments: add ::: and arguments, give -a @FILE, or pipe them into "
-                "standard input"
-            )
-        files = names = ["-"]
-    _check_standard_input(files, options)
-    groups += [
-        [_stream(name, options.null, f" (to pass '@{name}' as an argument, quote it: -a \"'@{name}'\")")]
-        for name in names
-    ]
-    for each in words:
-        found = [_stream(word, options.null) for word in each.words] if each.names_files else []
-        made: list[Source] = list(found) if each.names_files else [CommandLineSource(each.words)]
-        if each.is_linked:
-            groups[-1] += made
-        else:
-            groups += [[source] for source in made]
-    return SourceGroups(groups or [[TextSource([""])]])
-
-
-def _stream(name: str, nul: bool, hint: str = "") -> StreamSource:
-    if name == "-":
-        return StreamSource(STDIN, "standard input", nul)
-    try:
-        return StreamSource.of_file(name, nul)
-    except ConfigError as error:
-        raise ConfigError(f"{error}{hint}") from None
-
-
-def _check_standard_input(files: list[str], options: argparse.Namespace) -> None:
-    if files.count("-") > 1:
-        raise ConfigError("standard input can be only one source of arguments, but '-' is given more than once")
-    if "-" in files and options.secret_file == "-":
-        raise ConfigError("standard input cannot be both the secret (--secret-file -) and a source of arguments")
-    if options.null and not files:
-        raise ConfigError("--null (-0) is for arguments from a file or standard input: give -a @FILE or -a -")

@@ -284,3 +284,51 @@ def test_help_of_each_command_is_shown(name: str) -> None:
 def test_help_of_an_unknown_command_suggests_others() -> None:
     done = run_script("gdispy", "help", "nods")
     assert (done.returncode, done.stderr) == (2, b"gdispy help: unknown command 'nods'; did you mean 'nodes'?\n")
+
+
+# Several arguments in a job, columns, slots
+
+
+def test_jobs_get_several_arguments() -> None:
+    done = gdispy("-N", "2", "echo", "{2}", "{1}", input=b"a\nb c\nd\n")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"b c a\n d\n", b"")
+    done = gdispy("-N", "0", "echo", "again", ":::", "1", "2")
+    assert (done.returncode, done.stdout) == (0, b"again\nagain\n")
+
+
+def test_arguments_are_packed_into_few_jobs(tmp_path: Path) -> None:
+    """Evenly, if their number is known, as it is in a file; else as many as fit."""
+    names = [f"{number}.txt" for number in range(500)]
+    for name in names:
+        (tmp_path / name).write_text("line\n")
+    (tmp_path / "names").write_text("\n".join(names))
+    counted = program(tmp_path / "count", "echo $# $(cat *.txt | wc -l)")
+    done = gdispy("-j", "3", "-X", "-a", "@names", "-f", "{}", counted, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout == b"167 167\n167 167\n166 166\n"
+    long = b"".join(b"%01000d\n" % number for number in range(300))
+    done = gdispy("-j", "3", "-X", "-a", "-", counted, input=long, cwd=tmp_path)
+    assert done.returncode == 0 and [int(line.split()[0]) for line in done.stdout.splitlines()] == [130, 130, 40]
+
+
+def test_columns_of_a_table_have_numbers_and_names(tmp_path: Path) -> None:
+    (tmp_path / "t.tsv").write_text("who\thow many\nx y\t1\nz\t2\n")
+    done = gdispy("--colsep", "\t", "--header", ":", "-a", "@t.tsv", "echo", "{how many}:{who}", "{2}", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"1:x y 1\n2:z 2\n", b"")
+
+
+def test_jobs_that_run_at_the_same_time_have_different_slots(tmp_path: Path) -> None:
+    """Each job takes the lock of its slot, which must be free."""
+    held = f"{shlex.quote(str(tmp_path))}/$1"
+    lock = program(tmp_path / "lock", f"mkdir {held} && sleep .01 && rmdir {held} && echo $1")
+    words = ["-j", "2", "--joblog", "log", lock, "slot{%}", "{}", ":::", *map(str, range(30))]
+    done = gdispy(*words, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, b"") and {*done.stdout.split()} == {b"slot1", b"slot2"}
+    assert gdispy("--resume", *words, cwd=tmp_path).stdout == b""
+
+
+def test_packed_jobs_are_resumed(tmp_path: Path) -> None:
+    words = ["-N", "2", "--joblog", "log", "echo", ":::", "1", "2", "3"]
+    assert gdispy(*words, cwd=tmp_path).stdout == b"1 2\n3\n"
+    assert gdispy("--resume", *words, cwd=tmp_path).stdout == b""
+    assert gdispy("--resume", *words, "4", cwd=tmp_path).returncode == 2

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from gdispy.cli.command_template import SLOT
 from gdispy.cli.halt_rule import HaltRule
 from gdispy.cli.job_outcome import JobLine
 from gdispy.cli.job_printer import JobPrinter, PlainForm
-from gdispy.cli.program_run import Attempts, EndedJobs, Hopeless, JobRecords, JobWindow, ProgramRun, Totals
+from gdispy.cli.program_run import Attempts, EndedJobs, Hopeless, JobRecords, JobWindow, ProgramRun, Slots, Totals
 from gdispy.client.status import ClusterStatus
 from gdispy.errors import ConfigError
 from gdispy.protocol.job_status import FINISHED
@@ -150,3 +151,28 @@ def test_totals_count_ended_and_failed_jobs(monkeypatch: pytest.MonkeyPatch, cap
     made = run(cluster, words(3))[1]
     assert made._totals.counts == (3, 2, 3)
     assert Totals(10).counts == (0, 0, 10)
+
+
+def test_no_two_running_jobs_have_the_same_slot(monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+    cluster = Cluster(monkeypatch, {"1 2": [1]})
+    held: list[list[str]] = []
+    submit = cluster.submit
+
+    def checked(word: str, **options: Any) -> Any:
+        held.append([each.split()[1] for each, _ in cluster.running] + [word.split()[1]])
+        return submit(word, **options)
+
+    cluster.submit = checked  # type: ignore[method-assign]
+    lines = (JobLine(number, (), (f"{number} {SLOT}",)) for number in range(6))
+    rules = (JobWindow(limit=2), HaltRule.read("never"), Attempts(limit=2))
+    printer, records = JobPrinter("prog", PlainForm(), keeps_order=True), JobRecords.open("", "", False)
+    assert ProgramRun(cluster, lines, lambda line: "", printer, records, *rules, Totals(None), None, Slots()).run()  # type: ignore[arg-type]
+    assert all(len({*slots}) == len(slots) and {*slots} <= {"1", "2"} for slots in held) and len(held) == 7
+
+
+def test_slot_of_a_job_that_cannot_be_sent_is_free_again() -> None:
+    slots = Slots()
+    assert [slots.take(key) for key in range(3)] == [1, 2, 3]
+    slots.free(1)
+    slots.free(1)
+    assert (slots.take(0), slots.take(3), slots.take(4)) == (1, 2, 4)
