@@ -9,7 +9,7 @@ export GDISPY_IP_ADDR = 127.0.0.1
 # Codespell reads docs/words.txt, a dictionary of retired names; these files still have some of them.
 OTHER_WORDS := "docs/_build,docs/words.txt"
 
-.PHONY: run test lint check bench bench-network bench-waves chaos attack docs clean format
+.PHONY: run test lint check bench bench-network bench-waves chaos attack docs man clean format
 
 run: $(READY)
 	$(BIN)/python examples/first_run.py
@@ -48,6 +48,10 @@ docs: $(READY)
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build
 	@echo "Open docs/_build/index.html"
 
+# The pages of all commands: man -l docs/_build/man/gdispy.1
+man: $(READY)
+	$(BIN)/python docs/manual.py docs/_build/man
+
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -56,7 +60,7 @@ $(READY): pyproject.toml setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "gdispy needs Python 3.10 or newer: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev,progress,net]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev,progress,net,completion]'
 	touch $(READY)
 
 clean:

@@ -2,30 +2,66 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
+from importlib import import_module
 from typing import NamedTuple
+
+
+class Program(NamedTuple):
+    """An installed program."""
+
+    #: Imported on demand, which shortens the start of each command.
+    module: str
+    #: The function that creates the parser of its options.
+    parser: str
+    about: str
+
+    def make_parser(self) -> argparse.ArgumentParser:
+        return _made(self.module, self.parser)
 
 
 class Command(NamedTuple):
     """A subcommand."""
 
-    #: Imported on demand, which shortens the start of each command.
+    #: As in `Program`.
     module: str
     function: str
+    parser: str
     about: str
+
+    def make_parser(self) -> argparse.ArgumentParser:
+        return _made(self.module, self.parser)
+
+
+def _made(module: str, function: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = getattr(import_module(f"gdispy.cli.{module}"), function)()
+    return parser
+
+
+def _command(name: str, about: str, module: str = "") -> Command:
+    """The command `name`, whose functions are named after it."""
+    return Command(module or name, f"{name}_main", f"{name}_parser", about)
 
 
 SUBCOMMANDS = {
-    "help": Command("help", "help_main", "show the help of gdispy, or of a command: gdispy help [COMMAND]"),
-    "nodes": Command("nodes", "nodes_main", "list the nodes that are found, with the reason if one cannot be used"),
-    "status": Command("status", "status_main", "show the status of a gdispy-scheduler: nodes, clients, jobs"),
-    "start-nodes": Command("start_nodes", "start_main", "start gdispy-node on other machines over ssh"),
-    "stop-nodes": Command("start_nodes", "stop_main", "stop the nodes started by start-nodes"),
-    "drain": Command("drain", "drain_main", "have nodes finish their running jobs and take no others"),
-    "undrain": Command("drain", "undrain_main", "have drained nodes take jobs again"),
-    "relay": Command("relay", "relay_main", "make the nodes of this network known to programs in other networks"),
-    "certificate": Command("certificate", "certificate_main", "create a TLS certificate and its private key"),
-    "journal": Command("journal", "journal_main", "show the contents of a recovery file or journal"),
+    "help": _command("help", "show the help of gdispy, or of a command: gdispy help [COMMAND]"),
+    "nodes": _command("nodes", "list the nodes that are found, with the reason if one cannot be used"),
+    "status": _command("status", "show the status of a gdispy-scheduler: nodes, clients, jobs"),
+    "start-nodes": _command("start", "start gdispy-node on other machines over ssh", "start_nodes"),
+    "stop-nodes": _command("stop", "stop the nodes started by start-nodes", "start_nodes"),
+    "drain": _command("drain", "have nodes finish their running jobs and take no others"),
+    "undrain": _command("undrain", "have drained nodes take jobs again", "drain"),
+    "relay": _command("relay", "make the nodes of this network known to programs in other networks"),
+    "certificate": _command("certificate", "create a TLS certificate and its private key"),
+    "journal": _command("journal", "show the contents of a recovery file or journal"),
+    "completion": _command("completion", "print the completion script of a shell: bash, zsh or fish"),
+}
+
+PROGRAMS = {
+    "gdispy": Program("run_options", "parser", "run a program on many machines, with different arguments each time"),
+    "gdispy-node": Program("node_options", "node_parser", "run the jobs of clients on this machine"),
+    "gdispy-scheduler": Program("scheduler", "scheduler_parser", "share nodes among several programs"),
 }
 
 #: Command names that users of other programs may expect -> our commands.

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from importlib import import_module
 
-from gdispy.cli.commands import SUBCOMMANDS, meant
+from gdispy.cli.commands import PROGRAMS, SUBCOMMANDS, meant
 from gdispy.cli.options import add_common_options, fail, parse
 from gdispy.errors import ConfigError
-
-#: Other programs whose help is shown: name -> module and function that creates the parser.
-_PROGRAMS = {
-    "gdispy": ("run_options", "parser"),
-    "gdispy-node": ("node_options", "node_parser"),
-    "gdispy-scheduler": ("scheduler", "scheduler_parser"),
-}
 
 
 def help_parser() -> argparse.ArgumentParser:
     """The options of `gdispy help`."""
     parser = argparse.ArgumentParser(prog="gdispy help", description="Show the help of gdispy, or of a command.")
-    text = f"a command of gdispy, or one of {', '.join(_PROGRAMS)}"
+    text = f"a command of gdispy, or one of {', '.join(PROGRAMS)}"
     parser.add_argument("command", nargs="?", default="gdispy", help=text)
     add_common_options(parser)
     return parser
@@ -30,17 +22,10 @@ def help_parser() -> argparse.ArgumentParser:
 def help_main(words: Sequence[str] | None = None) -> int:
     """`gdispy help`; returns the exit code."""
     name = parse(help_parser(), words).command
-    if name in _PROGRAMS:
-        module, function = _PROGRAMS[name]
-        getattr(import_module(f"gdispy.cli.{module}"), function)().print_help()
-        return 0
-    command = SUBCOMMANDS.get(name)
+    command = PROGRAMS.get(name) or SUBCOMMANDS.get(name)
     if command is None:
         others = [text.removeprefix("gdispy ") for text in meant(name)]
         hint = f"did you mean {' or '.join(map(repr, others))}?" if others else "see gdispy help"
         return fail("gdispy help", ConfigError(f"unknown command {name!r}; {hint}"))
-    if name == "help":
-        help_parser().print_help()
-        return 0
-    code: int = getattr(import_module(f"gdispy.cli.{command.module}"), command.function)(["--help"])
-    return code
+    command.make_parser().print_help()
+    return 0

@@ -35,20 +35,25 @@ _EXAMPLES = """examples:
 """
 
 
-def journal_main(words: Sequence[str] | None = None) -> int:
-    """`gdispy journal`; the exit code: 1 if the file is damaged or is not a journal."""
+def journal_parser() -> argparse.ArgumentParser:
+    """The options of `gdispy journal`."""
     parser = argparse.ArgumentParser(
         prog="gdispy journal",
         description="Show the contents of a recovery file or journal.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("file", help="the file; it may be in use")
+    parser.add_argument("file", metavar="FILE", help="the file; it may be in use")
     parser.add_argument("--jobs", action="store_true", help="show each job")
     parser.add_argument("--facts", action="store_true", help="show all records in order")
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_common_options(parser)
-    options = parse(parser, words)
+    return parser
+
+
+def journal_main(words: Sequence[str] | None = None) -> int:
+    """`gdispy journal`; the exit code: 1 if the file is damaged or is not a journal."""
+    options = parse(journal_parser(), words)
     set_up_logging("gdispy: %(message)s", options.debug)
     try:
         reading = read(_file(options.file))
