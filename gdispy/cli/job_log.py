@@ -58,6 +58,11 @@ class LoggedJobs:
         """The highest number of a job; 0 if there is none."""
         return max(self._jobs, default=0)
 
+    @property
+    def failed(self) -> int:
+        """The number of jobs that have failed."""
+        return sum(job.has_failed for job in self._jobs.values())
+
     def is_done(self, line: JobLine, command: str, runs_failed: bool) -> bool:
         """Whether a job need not run again. Raises ConfigError if the log has another command under its number."""
         job = self._jobs.get(line.number)

@@ -25,6 +25,7 @@ from gdispy.client.progress_bar import bar_for
 from gdispy.client.shared_cluster import SharedJobCluster
 from gdispy.client.status import table
 from gdispy.errors import GdispyError
+from gdispy.protocol.limits import counted
 
 
 def run_main(words: Sequence[str] | None = None) -> int:
@@ -43,25 +44,37 @@ def _main(words: Sequence[str]) -> int:
     options = parse(known, line.options, verbatim="-a")
     set_up_logging("gdispy: %(message)s", options.debug)
     chosen = RunOptions(options, line)
-    lines = _lines(options, chosen.lines)
+    logged = LoggedJobs.read(options.joblog) if _resumes(options) else None
+    lines = _lines(options, chosen.lines, logged)
     if options.dry_run:
         return _print_commands(chosen.lines, lines)
     shows = options.bar or sys.stderr.isatty()
     totals = Totals(chosen.lines.count() if shows and not _resumes(options) else None)
-    for first in arrived(lines):
-        return _run(options, chosen, chain([first], lines), totals, shows)
-    return 0  # There are no jobs, so no node is needed.
+    code = 0
+    for first in arrived(lines):  # Without jobs, no node is needed.
+        code = _run(options, chosen, chain([first], lines), totals, shows)
+        break
+    if logged is not None and not options.resume_failed and logged.failed and not code:
+        return _report_former(logged.failed)
+    return code
+
+
+def _report_former(failed: int) -> int:
+    """Jobs that a previous run has logged as failed were not run again: the whole has failed."""
+    text = f"gdispy: {counted(failed, 'job')} of the log failed in a previous run; --resume-failed runs such jobs again"
+    print(text, file=sys.stderr)
+    return EXIT_FAILED
 
 
 def _resumes(options: argparse.Namespace) -> bool:
     return bool(options.resume or options.resume_failed)
 
 
-def _lines(options: argparse.Namespace, lines: JobLines) -> Iterator[JobLine | None]:
+def _lines(options: argparse.Namespace, lines: JobLines, logged: LoggedJobs | None) -> Iterator[JobLine | None]:
     """The jobs to run, in the order in which they are run."""
     found = lines.lines()
-    if _resumes(options):
-        found = lines.unfinished(LoggedJobs.read(options.joblog), options.resume_failed)
+    if logged is not None:
+        found = lines.unfinished(logged, options.resume_failed)
     return shuffled(found) if options.shuf else found
 
 

@@ -27,7 +27,7 @@ import gevent
 import gevent.event
 from gevent import socket
 
-from gdispy.cli.node import settle
+from gdispy.cli.node import node_settings, settle
 from gdispy.cli.node_options import node_parser
 from gdispy.cli.options import (
     EXIT_FAILED,
@@ -137,10 +137,13 @@ def _check_node_options(words: list[str]) -> None:
     """Errors in them are reported here once, and not by each host."""
     parser = node_parser()
     given = parse(parser, words)
-    settle(parser, given)
     for name in ("secret", "secret_file", "insecure", "config", "save_config"):
         if getattr(given, name):
             raise ConfigError(f"--{name} cannot be given to the nodes")
+    # The secret comes through a pipe. Files and CPUs are those of the hosts.
+    given.insecure, given.private, given.init, given.certfile, given.keyfile = True, True, "", "", ""
+    given.cpus = None if given.cpus is None else abs(given.cpus)
+    node_settings(settle(parser, given))
 
 
 class _SshNode:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from gdispy.client.engine import Stage
+from gdispy.protocol.limits import counted
 
 if TYPE_CHECKING:
     from gdispy.client.cluster import JobCluster
@@ -51,7 +52,7 @@ def close_all(clusters: Iterable[JobCluster]) -> None:
                 cluster._leave_for_recovery()
                 continue
             if pending and not hasty:
-                logger.warning("%s: waiting for %d jobs; Ctrl-C cancels them", cluster.name, pending)
+                logger.warning("%s: waiting for %s; Ctrl-C cancels what is left", cluster.name, counted(pending, "job"))
             if not hasty:
                 cluster._count.wait_patiently()
         except KeyboardInterrupt:

@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from gdispy.protocol.limits import counted
+
 if TYPE_CHECKING:
     from typing_extensions import TypeVarTuple, Unpack
 
@@ -79,10 +81,10 @@ class UserCallbacks:
         running = sorted(self._running.values(), key=lambda call: call[2])
         count = self._given - self._returned
         if not running:
-            return f"{count} callback calls"
+            return counted(count, "callback call")
         name, job, began = running[0]
         whose = f" for job {job.id!r}" if job is not None else ""
-        rest = f", and {count - 1} calls queued behind it" if count > 1 else ""
+        rest = f", and {counted(count - 1, 'call')} queued behind it" if count > 1 else ""
         return f"the callback {name}{whose}, which has been running for {time.monotonic() - began:.0f} s{rest}"
 
     def _call(self, function: Callable[..., object], args: tuple[object, ...]) -> None:

@@ -69,7 +69,12 @@ def _add(result: NodeTargets, element: object, node_port: int) -> None:
         raise ConfigError(f"in nodes, {short_name(repr(element))}: {flaw}")
     if host == INLINE and port is None:
         raise ConfigError("in nodes, 'inline' (jobs run in this process) must be the only element")
-    if host == LOCAL and port is None:
+    if host == LOCAL and port is not None:
+        raise ConfigError(
+            f"in nodes, {short_name(repr(element))}: 'local' is a private node of this program, without a fixed port; "
+            f"a node that runs on this machine is '127.0.0.1:{port}'"
+        )
+    if host == LOCAL:
         result.local = True
     elif "*" in host:
         result.look = True

@@ -13,6 +13,7 @@ from gdispy.protocol.limits import NAME_LIMIT
 
 #: Maximum length of one part of a host name.
 LABEL_LIMIT = 63
+_IPV4_PARTS = 4
 #: Maximum length of one pattern: a name, a port, and their separators.
 PATTERN_LIMIT = NAME_LIMIT + len("[]:65535")
 
@@ -66,6 +67,8 @@ def host_flaw(host: str) -> str:
     labels = host.removesuffix(".").split(".")
     if "" in labels:
         return "a host name must not contain an empty part"
+    if len(labels) == _IPV4_PARTS and all(map(str.isdecimal, labels)) and not all(int(label) < 256 for label in labels):
+        return "it is not an IPv4 address: its parts are at most 255"
     long = next((label for label in labels if len(label) > LABEL_LIMIT), "")
     return f"a part of a host name has at most {LABEL_LIMIT} characters, not {len(long)}" if long else ""
 

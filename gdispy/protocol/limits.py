@@ -123,3 +123,8 @@ def _printable(text: str, limit: int, breaks: str) -> str:
 
 def _escaped(char: str) -> str:
     return char.encode("unicode_escape").decode()
+
+
+def counted(number: int, noun: str) -> str:
+    """The number with its noun: `1 job`, `2 jobs`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

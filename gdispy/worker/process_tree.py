@@ -96,6 +96,25 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
+def interrupt(program: int) -> None:
+    """What Ctrl-C in a terminal does: SIGINT for a program and all processes that it has started. A program that
+    ignores it gets SIGTERM instead."""
+    for pid in descendants(program):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGINT)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(program, signal.SIGTERM if _ignores_interrupts(program) else signal.SIGINT)
+
+
+def _ignores_interrupts(pid: int) -> bool:
+    try:
+        with builtins.open(f"/proc/{pid}/status") as file:
+            ignored = next((line.split()[1] for line in file if line.startswith("SigIgn:")), "0")
+    except OSError:
+        return False
+    return bool(int(ignored, 16) >> (signal.SIGINT - 1) & 1)
+
+
 def is_below(pid: int, ancestor: int) -> bool:
     """Whether a living process is a descendant of `ancestor`."""
     while pid > 1:

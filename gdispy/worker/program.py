@@ -18,7 +18,7 @@ from gdispy.worker.calls import Outcome, Run
 from gdispy.worker.file_requests import FileRequests
 from gdispy.worker.frames import FINISHED, TERMINATED
 from gdispy.worker.memory_kills import MemoryKills
-from gdispy.worker.process_tree import signal_name
+from gdispy.worker.process_tree import interrupt, signal_name
 from gdispy.worker.result_encoding import encode_result
 from gdispy.worker.returned_files import ReturnedFiles
 from gdispy.worker.runner import Job
@@ -63,7 +63,7 @@ def run_program(path: str, exported: Mapping[str, object], commands: str = "") -
         finally:
             job.is_sending = False
         if job.cancelled:  # The interrupt arrived before its target existed.
-            os.kill(job.program, signal.SIGINT)
+            interrupt(job.program)
         status, usage = requests.wait(job.program, job) if requests is not None else os.wait4(job.program, 0)[1:]
         job.program = -1
         outcome = _outcome(os.waitstatus_to_exitcode(status), job, memory_kills.explain(status, usage.ru_maxrss))

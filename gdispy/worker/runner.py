@@ -58,7 +58,7 @@ from gdispy.worker.limits import Limits, OwnLimits
 from gdispy.worker.originals import fcntl, msgpack, os
 from gdispy.worker.output_capture import Capture, Output
 from gdispy.worker.payload_files import BorrowedFile, digest_of, map_files, written
-from gdispy.worker.process_tree import has_children, keeps_processes, kill_descendants
+from gdispy.worker.process_tree import has_children, interrupt, keeps_processes, kill_descendants
 from gdispy.worker.result_encoding import encode_provisional
 from gdispy.worker.setup_globals import Namespaces
 from gdispy.worker.shared_page import BEGUN, FILLED, LIVE, PRINTING, RUNNING, VOID, Page
@@ -608,7 +608,7 @@ class Worker:
         if job.program == 0:
             raise KeyboardInterrupt
         if job.program > 0:
-            os.kill(job.program, signal.SIGINT)
+            interrupt(job.program)
 
 
 def _open_standard_input() -> None:

@@ -109,7 +109,8 @@ def test_failed_jobs_run_again_on_request(tmp_path: Path) -> None:
     words = ["--joblog", tmp_path / "log", check, ":::", "1", "2", "3"]
     done = gdispy(*words)
     assert (done.returncode, done.stdout) == (1, b"ran 1\nran 2\nran 3\n")
-    assert gdispy("--resume", *words).stdout == b""
+    done = gdispy("--resume", *words)
+    assert (done.returncode, done.stdout) == (1, b"") and b"1 job of the log failed in a previous run" in done.stderr
     assert gdispy("--resume-failed", *words).stdout == b"ran 2\n"
     (tmp_path / "repaired").touch()
     done = gdispy("--resume-failed", *words)
@@ -332,3 +333,42 @@ def test_packed_jobs_are_resumed(tmp_path: Path) -> None:
     assert gdispy(*words, cwd=tmp_path).stdout == b"1 2\n3\n"
     assert gdispy("--resume", *words, cwd=tmp_path).stdout == b""
     assert gdispy("--resume", *words, "4", cwd=tmp_path).returncode == 2
+
+
+# Programs that are ended
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["trap '' INT; while :; do sleep .1; done", "sleep 60; echo no", "sleep 60 & wait; echo no"],
+    ids=["ignores the interrupt", "waits for a process", "waits in the background"],
+)
+def test_time_limit_ends_a_program_soon(text: str, tmp_path: Path) -> None:
+    """And not after the 3 seconds that a program has which handles the interrupt."""
+    script = program(tmp_path / "slow", text)
+    script.write_text(script.read_text().replace("#!/bin/sh", "#!/bin/bash"))
+    done = gdispy("--timeout", ".3", "--json", script, cwd=tmp_path)
+    row = json.loads(done.stdout)
+    assert done.returncode == 1 and "no\n" not in row["stdout"] and row["seconds"] < 2.5
+
+
+def test_program_that_handles_the_interrupt_has_time_for_it(tmp_path: Path) -> None:
+    script = program(tmp_path / "saves", "trap 'sleep .2; echo saved; exit 0' INT; while :; do sleep .05; done")
+    done = gdispy("--timeout", ".5", "--json", script, cwd=tmp_path)
+    assert done.returncode == 1 and json.loads(done.stdout)["stdout"] == "saved\n"
+
+
+# Addresses
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["-n", "local:5"], b"'local' is a private node of this program, without a fixed port"),
+        (["-n", "999.1.1.1"], b"it is not an IPv4 address: its parts are at most 255"),
+        (["--local", "-i", "999.1.1.1"], b"it is not an IPv4 address"),
+    ],
+)
+def test_address_that_cannot_be_is_refused(words: list[str], told: bytes) -> None:
+    done = run_script("gdispy", *words, "true")
+    assert done.returncode == 2 and told in done.stderr

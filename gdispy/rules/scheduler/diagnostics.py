@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from gdispy.protocol.address import matches
 from gdispy.protocol.ids import Instance
-from gdispy.protocol.limits import printable, printable_lines
+from gdispy.protocol.limits import counted, printable, printable_lines
 from gdispy.rules.scheduler.assignment import Use
 from gdispy.rules.scheduler.computation import Computation
 from gdispy.rules.scheduler.node_record import NodeRecord
@@ -121,7 +121,7 @@ def too_wide(computation: Computation, nodes: Iterable[NodeRecord], addresses: M
 
 
 def _others(places: list[str]) -> str:
-    return f" and {len(places) - 1} others" if len(places) > 1 else ""
+    return f" and {counted(len(places) - 1, 'other')}" if len(places) > 1 else ""
 
 
 def noted(computation: Computation, node: NodeRecord, note: str) -> str:

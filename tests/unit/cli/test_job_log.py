@@ -106,3 +106,15 @@ def test_device_is_refused() -> None:
     for made in (lambda: JobLog("/dev/full", continues=False), lambda: LoggedJobs.read("/dev/full")):
         with pytest.raises(ConfigError, match="--joblog /dev/full is not a regular file"):
             made()
+
+
+def test_failed_jobs_of_the_log_are_counted(tmp_path: Path) -> None:
+    codes = ((1, 0, 0), (2, 3, 0), (3, 0, 9))
+    lines = [f"{number}\t-\t0\t0\t0\t0\t{code}\t{signal}\tp" for number, code, signal in codes]
+    again = "2\t-\t0\t0\t0\t0\t0\t0\tp"
+    path = tmp_path / "log"
+    path.write_text("\n".join([HEADER, *lines, ""]))
+    assert LoggedJobs.read(str(path)).failed == 2
+    path.write_text("\n".join([HEADER, *lines, again, ""]))
+    assert LoggedJobs.read(str(path)).failed == 1
+    assert LoggedJobs.read(str(tmp_path / "none")).failed == 0

@@ -300,6 +300,9 @@ def test_waiting_ends_with_the_condition_the_stop_or_the_limit() -> None:
     [
         (["-p", "1", "--dispy_port", "1"], "--dispy_port and --node_port contradict each other"),
         (["--save_config", "x.ini"], "--save_config cannot be given to the nodes"),
+        (["--zombie_interval", "0.5"], "--zombie_interval: it must be between 1"),
+        (["--job_memory", "much"], "--job_memory: 'much'"),
+        (["--service_start", "25:00"], "--service_start: write a time"),
         (["--insecure"], "without a secret, nodes serve only their own machine: omit --insecure"),
         (["--secret", "a", "--secret-file", "b"], "give a secret or a file with the secret, not both"),
     ],
@@ -318,12 +321,20 @@ def test_options_of_nodes_are_passed_to_each_as_one_safe_command(
     started: list[Any] = []
     fleet = SimpleNamespace(start=started.append, serve=lambda limit: started.append(limit) or 7)
     monkeypatch.setattr(module, "Fleet", lambda nodes: started.extend(nodes) or fleet)
+    monkeypatch.setenv("GDISPY_SECRET", "another long secret phrase")
     words = ["--ssh", "a,b", "--secret", "a long secret phrase", "--name", "it's $HOME", "--timeout", "5"]
     assert start_main([*words, "--command", "/opt/x/gdispy-node"]) == 7
     first, second, secret, limit = started
     command = "/opt/x/gdispy-node --daemon --exit-with-stdin --secret-file - --name 'it'\"'\"'s $HOME'"
     assert first._words[-2:] == ["a", command] and second._words[-2:] == ["b", command]
     assert limit == 5.0 and secret.startswith(encode_secret(bytes(32))[:5]) and "phrase" not in secret
+
+
+@pytest.mark.parametrize("words", [["--cpus", "500"], ["--cpus", "-60"], ["--init", "/only/on/the/host"]])
+def test_files_and_cpus_are_those_of_the_hosts(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet = SimpleNamespace(start=lambda secret: None, serve=lambda limit: 7)
+    monkeypatch.setattr(module, "Fleet", lambda nodes: fleet)
+    assert start_main(["--ssh", "a", "--secret", "a long secret phrase", *words]) == 7
 
 
 def note(notes: Path, pid: int, **values: Any) -> Path:

@@ -62,7 +62,7 @@ def test_program_waits_for_its_jobs_and_says_so(caplog: pytest.LogCaptureFixture
     made = cluster(3)
     close_all([made])
     assert made.steps == ["wait", LEFT]
-    assert caplog.messages == ["f: waiting for 3 jobs; Ctrl-C cancels them"]
+    assert caplog.messages == ["f: waiting for 3 jobs; Ctrl-C cancels what is left"]
 
 
 def test_program_without_pending_jobs_waits_for_callbacks_silently(caplog: pytest.LogCaptureFixture) -> None:

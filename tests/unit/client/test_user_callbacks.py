@@ -108,7 +108,7 @@ def test_running_call_is_described_by_its_function_its_job_and_its_time(monkeypa
     made.callbacks.give(on_status, 1, "node", None)
     made.run()
     made.run()
-    text = "the callback store for job 5, which has been running for 7 s, and 1 calls queued behind it"
+    text = "the callback store for job 5, which has been running for 7 s, and 1 call queued behind it"
     assert described == [text, "the callback store, which has been running for 7 s"]
 
 

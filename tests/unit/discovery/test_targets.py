@@ -43,6 +43,12 @@ def test_pattern_is_looked_for_and_not_connected_to() -> None:
     assert parse(["10.0.*", "*:7"], PORT) == NodeTargets(patterns=["10.0.*", "*:7"], look=True)
 
 
+@pytest.mark.parametrize("element", ["local:5", ("local", 5)])
+def test_local_has_no_port(element: object) -> None:
+    with pytest.raises(ConfigError, match=r"'local' is a private node .* is '127\.0\.0\.1:5'"):
+        parse([element], PORT)
+
+
 def test_local_wants_a_private_node_only() -> None:
     assert parse(["local"], PORT) == parse("local", PORT) == NodeTargets(local=True)
 

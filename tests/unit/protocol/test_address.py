@@ -110,6 +110,8 @@ def test_a_node_that_has_come_by_itself_fits_by_its_address_or_name_whatever_the
         ("", "does not name a host"),
         ("::1::2", "not an IPv6 address"),
         ("fe80::1%a b", "not an IPv6 address"),
+        ("999.1.1.1", "not an IPv4 address"),
+        ("10.0.0.256", "not an IPv4 address"),
     ],
 )
 def test_what_can_be_no_host_is_said_to_be_none(host: str, flaw: str) -> None:
@@ -125,6 +127,8 @@ def test_what_can_be_no_host_is_said_to_be_none(host: str, flaw: str) -> None:
             "lab3.example.",
             "127.0.0.1",
             "127.1",
+            "999.1.1",
+            "300.example",
             "my_node-1",
             "xn--bcher-kva.example",
             "a" * 63,

@@ -121,3 +121,22 @@ def test_process_is_below_its_ancestors_only() -> None:
     assert is_below(os.getpid(), os.getppid())
     assert not is_below(os.getpid(), os.getpid()) and not is_below(os.getppid(), os.getpid())
     assert not is_below(0, os.getpid()) and not is_below(1 << 30, os.getpid())
+
+
+@pytest.mark.parametrize(("ignores", "number"), [(False, signal.SIGINT), (True, signal.SIGTERM)])
+def test_interrupt_reaches_the_whole_program(ignores: bool, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    signalled: list[tuple[int, int]] = []
+    monkeypatch.setattr(module, "descendants", lambda pid: [8, 9])
+    monkeypatch.setattr(module, "_ignores_interrupts", lambda pid: ignores)
+    monkeypatch.setattr(module.os, "kill", lambda *given: signalled.append(given))
+    module.interrupt(7)
+    assert signalled == [(8, signal.SIGINT), (9, signal.SIGINT), (7, number)]
+
+
+def test_ignored_interrupt_is_seen() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert module._ignores_interrupts(os.getpid())
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert not module._ignores_interrupts(os.getpid()) and not module._ignores_interrupts(1 << 30)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,13 +24,13 @@ class Made:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, status: int = 0) -> None:
         self.started: list[Any] = []
-        self.signalled: list[tuple[int, int]] = []
+        self.interrupted: list[int] = []
         self.error: OSError | None = None
         self.job: Any = SimpleNamespace(
             number=7, attempt=2, cancelled=False, program=-1, is_sending=False, note_signal=lambda number: "a note\n"
         )
         monkeypatch.setattr(module.os, "posix_spawn", self._start)
-        monkeypatch.setattr(module.os, "kill", lambda pid, number: self.signalled.append((pid, number)))
+        monkeypatch.setattr(module, "interrupt", self.interrupted.append)
         usage = SimpleNamespace(ru_maxrss=2048)
         monkeypatch.setattr(module.os, "wait4", lambda pid, options: (pid, status, usage))
 
@@ -83,7 +82,7 @@ def test_job_that_was_cancelled_before_its_program_was_there_interrupts_it(monke
     made = Made(monkeypatch)
     made.job.cancelled = True
     assert made.run("/bin/true") == (TERMINATED, encode_result(0), "The job was cancelled.\n")
-    assert made.signalled == [(99, signal.SIGINT)]
+    assert made.interrupted == [99]
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ def test_different_reasons_are_shown_with_their_nodes_up_to_a_limit() -> None:
         made.nodes.append(node)
         made.fail(made.load(node, made.computation), text="b" if number == 3 else str(number))
     lines = inability(made.computation, made.nodes).splitlines()
-    assert lines[2] == f"{SECOND} and 1 others: b" and len(lines) == 1 + REASONS + 1
+    assert lines[2] == f"{SECOND} and 1 other: b" and len(lines) == 1 + REASONS + 1
     assert lines[-1] == "... and 3 other reasons"
 
 
