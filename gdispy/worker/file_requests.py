@@ -97,15 +97,15 @@ class FileRequests:
         if len(self._connected) < _CONNECTIONS:
             poll.register(self._listener, select.POLLIN)
         if self._served is not None:
-            poll.register(job.answers, select.POLLIN)
+            poll.register(job.worker.answers, select.POLLIN)
         else:
             for fd in self._connected:
                 poll.register(fd, select.POLLIN)
         return {fd for fd, _ in poll.poll()}
 
     def _serve(self, ready: set[int], job: Job) -> None:
-        if self._served is not None and job.answers in ready:
-            token, error = job.next_answer()
+        if self._served is not None and job.worker.answers in ready:
+            token, error = job.worker.next_answer()
             if token == self._token:  # And not that of a file whose job has ended.
                 served, self._served = self._served, None
                 _answer(served, error)

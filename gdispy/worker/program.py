@@ -93,10 +93,10 @@ class _Sender:
             return None
         if self._requests is None:  # In the worker, not in the template from which it was forked.
             try:
-                self._requests = FileRequests(job.private_directory)
+                self._requests = FileRequests(job.worker.private_directory)
             except OSError as error:  # A job need not send files.
                 self._commands = ""
-                job.log(logging.WARNING, f"programs cannot send files here: {error}")
+                job.worker.log(logging.WARNING, f"programs cannot send files here: {error}")
                 return None
         environment[VARIABLE] = self._requests.path
         environment["PATH"] = environment.get("PATH", os.defpath) + os.pathsep + self._commands

@@ -167,22 +167,9 @@ class Job:
         return token
 
     @property
-    def answers(self) -> int:
-        """The descriptor on which answers to files arrive."""
-        return self._worker.answers
-
-    def next_answer(self) -> tuple[int, str]:
-        """The next answer: its token, and the error, or ''."""
-        return self._worker.next_answer()
-
-    @property
-    def private_directory(self) -> str:
-        """A directory of the worker, outside those of its jobs; it may not exist yet."""
-        return self._worker.private_directory
-
-    def log(self, level: int, text: str) -> None:
-        """Send a log line to the node."""
-        self._worker.log(level, text)
+    def worker(self) -> Worker:
+        """The worker in which it runs."""
+        return self._worker
 
     @contextlib.contextmanager
     def reporting(self) -> Iterator[None]:
@@ -554,10 +541,12 @@ class Worker:
 
     @property
     def answers(self) -> int:
+        """The descriptor on which answers to files arrive."""
         return self._results.fileno()
 
     @property
     def private_directory(self) -> str:
+        """A directory of this worker, outside those of its jobs; it may not exist yet."""
         return self._place.private
 
     def read_answer(self, token: int) -> str:
