@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Protocol, TextIO
 
 from gdispy.cli.command_template import shown
-from gdispy.cli.job_outcome import JobOutcome
+from gdispy.cli.job_outcome import JobLine, JobOutcome
 from gdispy.cli.job_output import Output, OutputSpool, parts, release
 from gdispy.cli.quoting import quoted
 from gdispy.protocol.limits import printable_lines
@@ -33,13 +33,13 @@ class PlainForm:
         self._tags = tags
 
     def print(self, outcome: JobOutcome, command: tuple[str, ...]) -> None:
-        tag = _encoded(" ".join(outcome.line.arguments) + "\t") if self._tags else b""
+        tag = tag_of(outcome.line) if self._tags else b""
         for stream, output in ((sys.stdout, outcome.stdout), (sys.stderr, outcome.stderr)):
             if output:
-                _write(stream, tagged(parts(output), tag) if tag else parts(output))
+                write(stream, tagged(parts(output), tag) if tag else parts(output))
         if outcome.error:
             # A program's output is printed unchanged; this line is gdispy's.
-            _complain(outcome)
+            complain(outcome)
 
 
 class JsonForm:
@@ -60,7 +60,7 @@ class JsonForm:
             "stdout": _text(outcome.stdout),
             "stderr": _text(outcome.stderr),
         }
-        _write(sys.stdout, [json.dumps(row).encode() + b"\n"])
+        write(sys.stdout, [json.dumps(row).encode() + b"\n"])
 
 
 def _text(output: Output) -> str:
@@ -75,12 +75,19 @@ def _encoded(word: str) -> bytes:
     return word.encode("utf-8", "surrogateescape")
 
 
-def _complain(outcome: JobOutcome) -> None:
+def tag_of(line: JobLine) -> bytes:
+    """What `--tag` prints before each line of a job."""
+    return _encoded(" ".join(line.arguments) + "\t")
+
+
+def complain(outcome: JobOutcome) -> None:
+    """Print why a job has failed."""
     text = f"gdispy: job {outcome.line.number} ({quoted(outcome.line.arguments)}): {printable_lines(outcome.error)}"
     print(text, file=sys.stderr)
 
 
-def _write(stream: TextIO, pieces: Iterable[Buffer]) -> None:
+def write(stream: TextIO, pieces: Iterable[Buffer]) -> None:
+    """Write bytes to standard output or error."""
     stream.flush()
     for piece in pieces:
         stream.buffer.write(piece)

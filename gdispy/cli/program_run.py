@@ -24,6 +24,7 @@ from gdispy.cli.job_log import JobLog
 from gdispy.cli.job_outcome import JobLine, JobOutcome, has_failed
 from gdispy.cli.job_printer import JobPrinter
 from gdispy.cli.job_results import ResultsFolder
+from gdispy.cli.live_lines import LiveLines
 from gdispy.client import progress_bar
 from gdispy.client.cluster import JobCluster
 from gdispy.client.job import DispyJob
@@ -53,6 +54,7 @@ class EndedJobs:
     def __init__(self) -> None:
         self._keys: deque[int] = deque()
         self._gate: Gate | None = None
+        self._is_woken = False
 
     def watch(self, key: int, job: DispyJob) -> None:
         """Add the key when the job ends, at least once."""
@@ -61,15 +63,22 @@ class EndedJobs:
     def _arrive(self, key: int) -> None:
         """In the hub."""
         self._keys.append(key)
+        self.wake()
+
+    def wake(self) -> None:
+        """End a wait, although no job may have ended. In the hub."""
+        self._is_woken = True
         gate = self._gate
         if gate is not None:
             gate.open()
 
     def wait(self, timeout: float) -> bool:
-        """Wait until a job has ended; False if `timeout` seconds pass first."""
-        # Create the gate before checking the keys: `_arrive` does both in the opposite order.
+        """Wait until a job has ended, or `wake`; False if `timeout` seconds pass first."""
+        # Create the gate before the check: `wake` does both in the opposite order.
         gate = self._gate = Gate()
-        return bool(self._keys) or gate.wait(timeout)
+        is_woken = self._is_woken or gate.wait(timeout)
+        self._is_woken = False
+        return is_woken
 
     def take(self) -> Iterator[int]:
         """Remove and yield the keys."""
@@ -203,14 +212,17 @@ class ProgramRun:
         totals: Totals,
         bar: Bar | None,
         slots: Slots | None = None,
+        ended: EndedJobs | None = None,
+        live: LiveLines | None = None,
     ) -> None:
-        """With `slots`, each job gets the number of its slot."""
+        """With `slots`, each job gets the number of its slot; with `live`, lines are printed while jobs run."""
         self._cluster, self._command = cluster, command
         self._lines: Iterator[JobLine | None] | None = lines
         self._printer, self._records, self._window = printer, records, window
         self._halt_rule, self._attempts, self._totals, self._bar = halt_rule, attempts, totals, bar
         self._slots = slots
-        self._ended = EndedJobs()
+        self._ended = ended or EndedJobs()
+        self._live = live
         #: By the number of the attempt in the whole run.
         self._running: dict[int, tuple[DispyJob, _Attempt]] = {}
         self._started = 0
@@ -225,6 +237,7 @@ class ProgramRun:
         try:
             while not self._is_over():
                 self._submit_more()
+                self._print_lines()
                 self._take_ended()
                 if not self._is_over():
                     self._wait()
@@ -277,6 +290,8 @@ class ProgramRun:
             patterns = ReturnPatterns(attempt.line.returns)
             job = self._cluster.submit(*self._words(attempt), *([patterns] if patterns.patterns else []), **options)
             self._records.files.begin(job._number, attempt.line, patterns)
+            if self._live is not None:
+                self._live.begin(job._number, attempt.line)
         except ConfigError as error:  # A file of this job; the others can run.
             self._free_slot(attempt)
             self._end(attempt, JobOutcome.not_started(attempt.line, time.time(), str(error)))
@@ -302,6 +317,8 @@ class ProgramRun:
                 continue
             job, attempt = self._running.pop(key)
             self._records.files.end(job._number)
+            if self._live is not None:
+                self._live.forget(job._number)
             self._free_slot(attempt)
             if has_failed(job) and attempt.number < self._attempts.limit and self._halt is Halt.CONTINUE:
                 self._submit(attempt._replace(number=attempt.number + 1))
@@ -346,6 +363,12 @@ class ProgramRun:
         self._look = now + (INPUT_LOOK if self._window.waits_for_cpus else LOOK_INTERVAL)
         if status.is_hopeless:
             raise Hopeless("\n  ".join(["no node can run the jobs, and no other node is expected.", *status.problems]))
+
+    def _print_lines(self) -> None:
+        if self._live is not None and self._live.have_arrived:
+            self._clear_bar()
+            self._live.print_arrived()
+            self._show_bar()
 
     def _show_bar(self) -> None:
         if self._bar is not None:

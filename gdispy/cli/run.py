@@ -17,8 +17,9 @@ from gdispy.cli.job_lines import JobLines, arrived, shuffled
 from gdispy.cli.job_log import LoggedJobs
 from gdispy.cli.job_outcome import JobLine
 from gdispy.cli.job_printer import JobPrinter, JsonForm, PlainForm
+from gdispy.cli.live_lines import LiveLines
 from gdispy.cli.options import EXIT_FAILED, EXIT_INTERRUPTED, fail, parse, set_up_logging
-from gdispy.cli.program_run import JobRecords, ProgramRun, Slots, Totals
+from gdispy.cli.program_run import EndedJobs, JobRecords, ProgramRun, Slots, Totals
 from gdispy.cli.run_options import RunOptions, parser
 from gdispy.client.cluster import JobCluster
 from gdispy.client.progress_bar import bar_for
@@ -88,12 +89,17 @@ def _run(
     options: argparse.Namespace, chosen: RunOptions, lines: Iterator[JobLine | None], totals: Totals, shows: bool
 ) -> int:
     records = JobRecords.open(options.results, options.joblog, _resumes(options))
-    printer = JobPrinter(options.program, JsonForm() if options.json else PlainForm(options.tag), options.keep_order)
+    ended = EndedJobs()
+    live = LiveLines(options.tag, ended.wake) if options.line_buffer else None
+    form = live or (JsonForm() if options.json else PlainForm(options.tag))
+    printer = JobPrinter(options.program, form, options.keep_order and live is None)
     cluster = _cluster(options, chosen.common_files, records.files)
+    if live is not None:
+        cluster._engine.table.live = live
     bar = bar_for(totals.counts, stays=False) if shows else None
     rules = (chosen.window(), chosen.halt_rule, chosen.attempts)
     slots = Slots() if chosen.lines.have_slots else None
-    run = ProgramRun(cluster, lines, chosen.lines.command, printer, records, *rules, totals, bar, slots)
+    run = ProgramRun(cluster, lines, chosen.lines.command, printer, records, *rules, totals, bar, slots, ended, live)
     with cluster:
         try:
             is_good = run.run()

@@ -110,6 +110,8 @@ def _add_output_options(group: argparse._ArgumentGroup) -> None:
     add("--results", default="", metavar="DIR", help=text)
     text = "print output in the order of the arguments (default); with --no-keep-order when jobs end"
     add("-k", "--keep-order", action=argparse.BooleanOptionalAction, default=True, help=text)
+    text = "print whole lines of jobs as they arrive, not only when jobs have ended; in no order of jobs"
+    add("--line-buffer", action="store_true", help=text)
     add("--tag", action="store_true", help="print the arguments before each line of output")
     add("--json", action="store_true", help="print a line of JSON for each job")
     text = "show the progress on standard error even if it is not a terminal"
@@ -205,7 +207,7 @@ def _check(options: argparse.Namespace) -> None:
     for name in ("resume", "resume_failed"):
         if getattr(options, name) and not options.joblog:
             raise ConfigError(f"--{name.replace('_', '-')} needs --joblog FILE, the log of the previous run")
-    for name in ("tag", "dry_run"):
+    for name in ("tag", "line_buffer", "dry_run"):
         if options.json and getattr(options, name):
             raise ConfigError(f"--json and --{name.replace('_', '-')} cannot be combined")
 

@@ -372,3 +372,35 @@ def test_program_that_handles_the_interrupt_has_time_for_it(tmp_path: Path) -> N
 def test_address_that_cannot_be_is_refused(words: list[str], told: bytes) -> None:
     done = run_script("gdispy", *words, "true")
     assert done.returncode == 2 and told in done.stderr
+
+
+# Lines of running jobs
+
+
+def test_lines_are_printed_while_jobs_run(tmp_path: Path) -> None:
+    """Each job waits for a file that this test writes when it has read the line of the other."""
+    here = shlex.quote(str(tmp_path))
+    script = program(
+        tmp_path / "talk",
+        f'echo "begin $1"; printf "half of $1"; until [ -e {here}/go ]; do sleep .02; done\n'
+        'echo " and the rest"; printf end',
+    )
+    command = [sys.executable, str(SCRIPTS / "gdispy"), "--local", "-j", "2", "--line-buffer", "--tag", str(script)]
+    process = subprocess.Popen([*command, ":::", "a", "b"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with ended(process):
+        assert process.stdout is not None
+        assert {process.stdout.readline() for _ in range(2)} == {b"a\tbegin a\n", b"b\tbegin b\n"}
+        (tmp_path / "go").touch()
+        rest = process.stdout.read().splitlines()
+        assert process.wait(20) == 0
+    for each in "ab":
+        own = [line for line in rest if line.startswith(f"{each}\t".encode())]
+        assert own == [f"{each}\thalf of {each} and the rest".encode(), f"{each}\tend".encode()]
+    assert len(rest) == 4
+
+
+def test_no_line_is_lost_however_fast_they_are() -> None:
+    done = gdispy("--line-buffer", "seq", ":::", "400000", "300000")
+    lines = [*map(int, done.stdout.split())]
+    assert done.returncode == 0 and sorted(lines) == sorted([*range(1, 400001), *range(1, 300001)])
+    assert gdispy("--line-buffer", "--json", "true").returncode == 2
