@@ -81,7 +81,8 @@ class GdispyBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mis
         """The number of calls that run at the same time; -1 is all CPUs of the nodes."""
         if n_jobs == 0:
             raise ValueError("n_jobs == 0 in Parallel has no meaning")
-        if n_jobs is None or is_in_job():  # A `Parallel` in a call of another: that has the CPUs.
+        # A `Parallel` in a call of another: that has the CPUs. And jobs in this process run one after the other.
+        if n_jobs is None or is_in_job() or self._nodes in ("inline", ["inline"]):
             return 1
         if n_jobs > 0:
             return n_jobs

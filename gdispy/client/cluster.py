@@ -24,6 +24,7 @@ from gdispy import config
 from gdispy.client import job_options, map_results, node_allocate, notebook_views
 from gdispy.client.closing import RELEASE_LIMIT, ClosingSequence
 from gdispy.client.engine import ClusterEngine, Stage
+from gdispy.client.explanation import Explanation, explain_cluster
 from gdispy.client.forwarded_logs import checked_logging
 from gdispy.client.job import DispyJob
 from gdispy.client.job_source import JobSource
@@ -104,9 +105,6 @@ class JobCluster:
     previous run: a job that is submitted again with the same arguments is the job of that run, and is not run again if
     it may have started on a node other than the program's private node; all jobs of the previous run are in `resumed`.
     `resume='failed'` also runs jobs again that ended without a result. See docs/recovery.
-
-    The names of later versions of dispy are accepted as keywords: `host`, `ext_host`, `job_status`, `recover_file`,
-    `dispy_port` (of this side; nodes use the next port), `poll_interval` (not needed: results are pushed).
 
     Functions and classes of the program are sent by value, and installed modules by name: `by_value` and `by_name` list
     modules for which the opposite is wanted. Jobs that no node can run end with the reason, once every possible node
@@ -440,6 +438,10 @@ class JobCluster:
         nodes = [self._engine.nodes.of_row(row) for row in status.nodes]
         return ClusterStatus(nodes, self._count.pending, status.problems, self._is_hopeless())
 
+    def explain(self) -> Explanation:
+        """Why jobs of this cluster wait, for people; see `DispyJob.explain`."""
+        return explain_cluster(self._engine, self.status().problems)
+
     def print_status(self, wall_time: float | None = None) -> None:
         """Print a table of the nodes and their work."""
         took = time.time() - self._started if wall_time is None else wall_time
@@ -480,7 +482,7 @@ class JobCluster:
                 return False
             patience = HASTY_LIMIT
             self._queue.refuse(ClusterClosed)
-            self._cancel_all()
+            self._hub.call(self._engine.cancel_all, False)
             if not self._count.wait(
                 RELEASE_LIMIT if self._hub.call(self._engine.is_answered) else HASTY_LIMIT, jobs_only=True
             ):
@@ -577,9 +579,6 @@ class JobCluster:
     def _is_hopeless(self) -> bool:
         """Whether no further node can be expected."""
         return not self._closed and bool(self._hub.call(self._engine.is_hopeless))
-
-    def _cancel_all(self) -> None:
-        self._hub.call(self._engine.cancel_all, False)
 
     def _leave_for_recovery(self) -> None:
         """The program fails, and its jobs should survive that."""

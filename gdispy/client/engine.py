@@ -28,7 +28,7 @@ from gdispy.client.live_output import OutputLines, ended_lines
 from gdispy.client.local_node import LocalNode, died_with_its_program
 from gdispy.client.node_selection import NodeSelection
 from gdispy.client.node_table import NodeTable
-from gdispy.client.questions import PendingQuestions
+from gdispy.client.questions import PendingQuestions, Reported
 from gdispy.client.received_files import ReceivedFiles
 from gdispy.client.scheduler_pool import pool
 from gdispy.client.settings import ClusterSettings
@@ -47,8 +47,6 @@ from gdispy.protocol.messages import (
     NodeFound,
     Open,
     Prepare,
-    Reply,
-    Status,
     Uploaded,
     Withdraw,
     ended_without_node,
@@ -158,8 +156,10 @@ class ClusterEngine:
 
     def begin(self, secret: Secret) -> None:
         """Join the scheduler. Called once, in the user's thread."""
-        if self.selection.asks or self._settings.echo or self._settings.logs:
+        if self.selection.asks:
             self._hub.prepare_callbacks()
+        if self.table.printer is not None:
+            self._hub.call(self.table.printer.start)
         self._hub.in_forked_child.append(self._die_in_child)
         self._hub.call(self._join, secret)
         if self._recovery is not None and self._recovery.former is not None:
@@ -405,15 +405,16 @@ class ClusterEngine:
         """End the jobs whose outcomes no node has reported in time, since no report can arrive any more."""
         for number, job in list(self.table.jobs.items()):
             ended = ended_without_node(self.computation, [number], job_status.ABANDONED, text, job.ip_addr or "")
-            self.resolve(Resolve(ended, None))
+            self._end_jobs(Resolve(ended, None))
 
     # Questions
 
-    def question(self, make: Callable[[int], Message]) -> Status | Reply | None:
-        """Send the scheduler a request and wait for its answer; None if there is none. In any thread but the hub's."""
-        return self._questions.ask(lambda number: self._hub.post(self._ask, make(number)))
+    def question(self, make: Callable[[int], Message], limit: float | None = None) -> Reported | None:
+        """Send the scheduler a request and wait for its answer, `limit` seconds at most; None if there is none. In any
+        thread but the hub's."""
+        return self._questions.ask(lambda number: self._hub.post(self._ask, make(number)), limit)
 
-    def ask_then(self, make: Callable[[int], Message], take: Callable[[Status | Reply], None]) -> None:
+    def ask_then(self, make: Callable[[int], Message], take: Callable[[Reported], None]) -> None:
         """The same in the hub: `take` is called with the answer, if there is one."""
         self._questions.ask_then(lambda number: self._ask(make(number)), take)
 
@@ -457,6 +458,24 @@ class ClusterEngine:
             self._OTHER_EFFECTS[type(effect)](self, effect)
 
     def resolve(self, effect: Resolve) -> None:
+        if self.table.live.is_active:
+            self.table.show_rest(effect.ended, effect.picks)
+        if self.table.printer is None:
+            self._end_jobs(effect)
+        else:  # When what they have printed and logged is shown.
+            self.table.printer.put(self._end_printed, (effect,))
+
+    def _end_printed(self, effect: Resolve) -> None:
+        with contextlib.suppress(ForkedError):
+            self._hub.post(self._end_rest, effect)
+
+    def _end_rest(self, effect: Resolve) -> None:
+        """End those of the jobs that have not ended meanwhile, for example because the cluster was closed."""
+        jobs, picks = effect.ended.jobs, effect.picks
+        left = [place for place in (range(len(jobs)) if picks is None else picks) if jobs[place] in self.table.jobs]
+        self._end_jobs(Resolve(effect.ended, left))
+
+    def _end_jobs(self, effect: Resolve) -> None:
         self.table.end(effect.ended, effect.picks)
         if not self.count.pending:
             _pending.discard(self._owner())

@@ -462,7 +462,7 @@ class _LimitedNode(NodeAllocate):
 
 def _limited(nodes: Any, max_workers: int | None) -> Any:
     """The nodes, of which `max_workers` CPUs are used."""
-    if max_workers is None:
+    if max_workers is None or nodes in ("inline", ["inline"]):
         return nodes
     if nodes == "local" or nodes in (["local"], ("local",)):
         return [NodeAllocate("local", cpus=max_workers)]

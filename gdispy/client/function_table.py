@@ -25,10 +25,11 @@ from gdispy import config
 from gdispy.buffers.memory_file import DIGEST_BYTES, FileInMemory
 from gdispy.client.function_packing import joined, pack
 from gdispy.client.packaging import read_files
+from gdispy.client.questions import Reported
 from gdispy.errors import ConfigError
 from gdispy.protocol.ids import ComputationId, Instance
 from gdispy.protocol.limits import file_date, printable_for_log
-from gdispy.protocol.messages import Message, Progress, PutFile, Reply, Status
+from gdispy.protocol.messages import Message, Progress, PutFile, Reply
 from gdispy.protocol.payload import Bulk
 from gdispy.protocol.rows import FileRow
 from gdispy.worker.function_calls import GIVEN, FunctionCalls, file_name, pack_function, read_request
@@ -49,7 +50,7 @@ CHANGES_LIMIT = 100
 SENT_INTERVAL = 2.0
 
 #: Sends a message, made for the number of a question, and calls a function with the answer.
-Ask = Callable[[Callable[[int], Message], Callable[[Status | Reply], None]], None]
+Ask = Callable[[Callable[[int], Message], Callable[[Reported], None]], None]
 
 _NAMED = (types.FunctionType, types.BuiltinFunctionType, type)
 
@@ -210,7 +211,7 @@ class FunctionTable:
         self._sent[key] = now
         files, contents = found
 
-        def note(reply: Status | Reply) -> None:
+        def note(reply: Reported) -> None:
             if isinstance(reply, Reply) and reply.error:
                 self._sent.pop(key, None)
                 logger.warning("a function was not sent to a node: %s", printable_for_log(reply.error))

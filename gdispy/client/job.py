@@ -18,23 +18,25 @@ import os
 import reprlib
 import threading
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex, TypeGuard, final
+from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
 
-from gdispy.client import live_output
+from gdispy.client import explanation, live_output
 from gdispy.client.finish_event import Finish
 from gdispy.client.job_errors import error_line, stand_in, with_source_lines
 from gdispy.client.job_numbers import is_of_parent, next_number, numbers
 from gdispy.client.notebook_views import job_html
+from gdispy.client.result_payload import Plain, as_bytes, copied, is_failure, unreadable
 from gdispy.errors import ConfigError, ForkedError, JobFailed
 from gdispy.protocol import job_status
 from gdispy.protocol.limits import printable
-from gdispy.protocol.payload import Bulk, MemoryPayload, joined
+from gdispy.protocol.payload import Bulk, joined
 from gdispy.runtime.gate import Gate
 from gdispy.worker import batch, pickling, plain
 
 if TYPE_CHECKING:
     import asyncio
 
+    from gdispy.client.explanation import Explanation
     from gdispy.client.job_source import JobSource
     from gdispy.client.live_output import OutputLines
     from gdispy.journal.recovery_file import RecoveryFile
@@ -45,8 +47,6 @@ logger = logging.getLogger("gdispy")
 _gates = threading.Lock()
 #: Maximum size, in bytes, of the pickled arguments that a job keeps when it has ended.
 ARGUMENTS_LIMIT = 64 * 1024
-#: First byte of a payload that is the exception of the job instead of its result.
-_FAILURE = pickling.FAILURE
 _loads = pickling.loads
 #: A pickle without this opcode calls nothing and loads nothing by name, so it can always be unpickled.
 _STACK_GLOBAL = b"\x93"
@@ -163,7 +163,7 @@ class DispyJob:
         late = self._rare.late if self._rare is not None else b""
         if not late:
             return None
-        return late.value() if type(late) is Plain else pickling.loads(_copied(late))
+        return late.value() if type(late) is Plain else pickling.loads(copied(late))
 
     @property
     def status(self) -> int:
@@ -230,7 +230,7 @@ class DispyJob:
         known = self._arguments
         if known is None or type(known) is tuple:
             return known
-        data = _bytes(known)
+        data = as_bytes(known)
         return None if data[0] == batch.MARK else pickling.loads(data)
 
     @property
@@ -252,7 +252,7 @@ class DispyJob:
     def _provisional(self, payload: Bulk | Plain) -> Any:
         """A provisional result. It is not cached, since the hub may replace it at any time."""
         try:
-            return payload.value() if type(payload) is Plain else pickling.loads(_copied(payload))
+            return payload.value() if type(payload) is Plain else pickling.loads(copied(payload))
         except (Exception, SystemExit) as error:
             reason = f"{type(error).__name__}: {error}"
             logger.warning("a provisional result of job %r cannot be read here: %s", self._id, printable(reason))
@@ -269,11 +269,11 @@ class DispyJob:
         value, problem = None, ""
         try:
             if type(payload) is Plain:
-                value = plain.loads(_bytes(payload.payload))
-            elif _is_failure(payload):
+                value = plain.loads(as_bytes(payload.payload))
+            elif is_failure(payload):
                 return
             else:
-                value = _loads(payload) if type(payload) is bytes else pickling.loads(_bytes(payload))
+                value = _loads(payload) if type(payload) is bytes else pickling.loads(as_bytes(payload))
         except (Exception, SystemExit) as error:  # A class of the result may call exit.
             problem = unreadable(error)
         with _gates:
@@ -398,7 +398,7 @@ class DispyJob:
         if not text:
             return None
         payload = self._payload
-        if _is_failure(payload):
+        if is_failure(payload):
             with contextlib.suppress(Exception):
                 error = pickling.loads(joined(payload)[1:])
                 if isinstance(error, BaseException):
@@ -433,6 +433,19 @@ class DispyJob:
                 f"job {self.id!r} cannot be followed: its cluster does not exist in this process any more"
             )
         return engine.follow(self._origin(), streams)
+
+    def explain(self) -> Explanation:
+        """Why the job waits, what it does just now, or how it has ended: for people; `print` shows it in lines.
+
+        Of a waiting job: what it waits for. Of a running one: its node, process, CPU time, memory, last output and
+        Python stacks. Raises ConfigError for an unfinished job that does not belong to a cluster of this process.
+        """
+        return explanation.explain_job(self)
+
+    def stack(self) -> str:
+        """The Python stacks of all threads of the running job, at this moment, the most recent call first. The job is
+        not disturbed. Raises ConfigError if it does not run."""
+        return explanation.stack_of(self)
 
     def replay(self) -> Any:
         """Call the function with the arguments of this job in this process, and return its result: for a debugger.
@@ -573,41 +586,3 @@ def _settle(future: asyncio.Future[None]) -> None:
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 60
 _short.maxlevel = 3
-
-
-@final
-class Plain:
-    """A payload of a cluster that accepts plain data only: it is never unpickled."""
-
-    __slots__ = ("payload",)
-
-    def __init__(self, payload: Bulk) -> None:
-        self.payload = payload
-
-    def value(self) -> Any:
-        """A new value for each call. Raises NotPlain."""
-        return plain.loads(_copied(self.payload))
-
-
-def unreadable(error: BaseException) -> str:
-    """The text for a job whose result cannot be unpickled."""
-    if isinstance(error, plain.NotPlain):
-        return f"The result arrived, but the cluster accepts only plain data: {error}\n"
-    return f"The result arrived, but cannot be unpickled here: {type(error).__name__}: {error}\n"
-
-
-def _is_failure(payload: Bulk | Plain) -> TypeGuard[Bulk]:
-    """Whether it is the exception of a job and not a result."""
-    data = b"" if isinstance(payload, Plain) else _bytes(payload)
-    first = data[0] if data and isinstance(data, list) else data
-    return len(first) > 0 and first[0] == _FAILURE
-
-
-def _bytes(payload: Bulk) -> Any:
-    return payload.parts() if isinstance(payload, MemoryPayload) else payload
-
-
-def _copied(payload: Bulk) -> Any:
-    """A copy for a payload that is unpickled at each access: arrays are views of it and may be modified."""
-    data = _bytes(payload)
-    return bytearray(data[0]) if isinstance(data, list) and len(data) == 1 else data

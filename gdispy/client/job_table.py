@@ -16,9 +16,10 @@ from typing import Any
 from gdispy.buffers.memory_file import OpenFile
 from gdispy.client.completion import Completion
 from gdispy.client.forwarded_logs import take_record
-from gdispy.client.job import ARGUMENTS_LIMIT, DispyJob, Plain
-from gdispy.client.live_output import LiveOutput, print_lines
+from gdispy.client.job import ARGUMENTS_LIMIT, DispyJob
+from gdispy.client.live_output import Echo, LiveOutput
 from gdispy.client.node_table import NodeTable
+from gdispy.client.result_payload import Plain
 from gdispy.client.settings import ClusterSettings
 from gdispy.client.status import DispyNode
 from gdispy.client.user_callbacks import JobCallback, UserCallbacks
@@ -27,6 +28,7 @@ from gdispy.protocol import job_status
 from gdispy.protocol.ids import JobId
 from gdispy.protocol.messages import UNLIMITED, Ended, Printed, Progress, Started
 from gdispy.protocol.payload import Bulk, bulk_size, joined
+from gdispy.runtime.callbacks import CallbackRunner
 from gdispy.runtime.gate import Gate
 
 logger = logging.getLogger("gdispy")
@@ -57,6 +59,9 @@ class JobTable:
         self._forwards_logs = bool(settings.logs)
         #: What jobs print while they run.
         self.live = LiveOutput(self._echo if settings.echo else None, self._output_limit)
+        #: Handles log records, and prints lines; None if neither is wanted.
+        self.printer = CallbackRunner() if settings.echo or settings.logs else None
+        self._echoes = Echo()
         #: Jobs of the previous run of the program whose end was passed to the callback.
         self.told: set[JobId] = set()
         #: Jobs that were abandoned with their nodes.
@@ -69,15 +74,14 @@ class JobTable:
         jobs, recovery, is_program, is_plain = self.jobs, self._recovery, self._is_program, self._is_plain
         on_job, on_status = self._callbacks.on_job, self._callbacks.on_status
         columns: list[list[Any]] = [ended.jobs, ended.statuses, ended.starts, ended.ends, ended.exceptions]
-        columns += [ended.results, ended.outputs, ended.errors, ended.truncated, ended.attempts]
+        columns += [ended.results, ended.outputs, ended.errors, ended.truncated]
         if picks is not None:
             columns = [[column[place] for place in picks] for column in columns]
         gates: list[Gate] = []
-        live = self.live if self.live.is_active else None
         address, before, seen, sent = ended.address, len(jobs), 0, 0
         rows = zip(*columns, strict=True)
         try:
-            for number, code, start, end, exception, result, output, error, left_out, attempt in rows:
+            for number, code, start, end, exception, result, output, error, left_out in rows:
                 job = jobs[number]
                 arguments = job._arguments
                 size = len(arguments) if type(arguments) is bytes else self._let_go(job)
@@ -106,8 +110,6 @@ class JobTable:
                 job._status = code
                 job._done = True
                 del jobs[number]
-                if live is not None:
-                    live.end(job, ended.node, attempt, (output, error))
                 if job._gate is not None:
                     gates.append(job._gate)
                 if on_job is not None:
@@ -124,6 +126,19 @@ class JobTable:
             self._count.end(before - len(jobs), len(codes) - codes.count(job_status.FINISHED))
             for gate in gates:
                 gate.open()
+            if self.live.is_active:
+                self.live.finish(columns[0])
+
+    def show_rest(self, ended: Ended, picks: list[int] | None) -> None:
+        """Show what has not been shown yet of the output of jobs that are about to `end`."""
+        for place in range(len(ended.jobs)) if picks is None else picks:
+            job = self.jobs.get(ended.jobs[place])
+            if job is not None:
+                self.live.end(job, ended.node, ended.attempts[place], (ended.outputs[place], ended.errors[place]))
+
+    def _print(self, function: Callable[..., None], *args: object) -> None:
+        if self.printer is not None:
+            self.printer.put(function, args)
 
     def _call_back(self, job: DispyJob, callback: JobCallback) -> None:
         """Call the callback for the end of a job, once over all runs of the program."""
@@ -207,7 +222,7 @@ class JobTable:
         if job is None or (self.take_request is not None and self.take_request(progress)):
             return
         node = self._nodes.get(progress.node)
-        if self._forwards_logs and take_record(progress, job, _name_of(node), self._callbacks.give):
+        if self._forwards_logs and take_record(progress, job, _name_of(node), self._print):
             return
         if node is not None:
             node.received(bulk_size(progress.value))
@@ -229,7 +244,7 @@ class JobTable:
 
     def _echo(self, job: DispyJob, node: bytes, stream: str, lines: list[str]) -> None:
         place = _name_of(self._nodes.get(node)) or job.ip_addr or self._name
-        self._callbacks.give(print_lines, stream, f"[{place} {job.id}] ", lines)
+        self._print(self._echoes.print, stream, f"[{place} {job.id}] ", lines)
 
     def lose_node(self, node: bytes) -> None:
         """A node is lost, and its jobs run again elsewhere."""

@@ -17,8 +17,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, NoReturn, Protocol
 
-from gdispy.client.job import DispyJob, Plain, unreadable
+from gdispy.client.job import DispyJob
 from gdispy.client.packaging import bulk
+from gdispy.client.result_payload import Plain, unreadable
 from gdispy.errors import ConfigError
 from gdispy.protocol import job_status
 from gdispy.protocol.limits import INLINE

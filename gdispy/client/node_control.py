@@ -13,13 +13,14 @@ from gdispy.client.engine import ClusterEngine
 from gdispy.client.job import DispyJob
 from gdispy.client.packaging import Bundle, gather, read_files
 from gdispy.client.parameters import number
+from gdispy.client.questions import Reported
 from gdispy.client.status import DispyNode
 from gdispy.errors import ConfigError
 from gdispy.hub import Hub
 from gdispy.protocol.address import Address
 from gdispy.protocol.ids import Instance
 from gdispy.protocol.limits import printable_for_log
-from gdispy.protocol.messages import NodeCommand, PutFile, Reply, Status
+from gdispy.protocol.messages import NodeCommand, PutFile, Reply
 
 logger = logging.getLogger("gdispy")
 
@@ -94,7 +95,7 @@ class NodeControl:
             logger.warning("%s", printable_for_log(reply.error))
         return int(reply.value)
 
-    def _ask_about(self, word: str, node: bytes | None, value: float = 0.0) -> Status | Reply | None:
+    def _ask_about(self, word: str, node: bytes | None, value: float = 0.0) -> Reported | None:
         if node is None:
             return None
         return self._engine.question(

@@ -30,7 +30,8 @@ def cluster_line(cluster: JobCluster, name: str, state: str) -> str:
     """A cluster in one line: its state and counts."""
     nodes, counts = list(cluster._engine.nodes.ready().values()), cluster._count
     cpus = sum(node.cpus for node in nodes)
-    parts = [state, f"{count(len(nodes), 'node')} with {count(cpus, 'CPU')}", f"{counts.pending:,} pending"]
+    where = f"{count(len(nodes), 'node')} with {count(cpus, 'CPU')}"
+    parts = [state, "in this process" if cluster._settings.is_inline else where, f"{counts.pending:,} pending"]
     parts += [f"{counts.ended:,} ended", *([f"{counts.failed:,} failed"] if counts.failed else [])]
     return f"{name}: {', '.join(parts)}"
 

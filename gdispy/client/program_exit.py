@@ -60,5 +60,5 @@ def close_all(clusters: Iterable[JobCluster]) -> None:
             _exit_as_interrupted()
         with contextlib.suppress(KeyboardInterrupt):
             if cluster._count.pending:
-                cluster._cancel_all()
+                cluster._hub.call(cluster._engine.cancel_all, False)
             cluster._leave(HASTY_LIMIT, patience=patience)

@@ -2,7 +2,7 @@
 
 `ask` may be called in any thread of the user, the rest in the hub.
 
-Invariant: `ask` returns the answer, or None if the scheduler cannot answer, and after `ANSWER_LIMIT`.
+Invariant: `ask` returns the answer, or None if the scheduler cannot answer, and after its limit.
 """
 
 from __future__ import annotations
@@ -10,11 +10,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 
-from gdispy.protocol.messages import Reply, Status
+from gdispy.protocol.messages import Explained, Reply, Status
 from gdispy.runtime.gate import Gate
 
 #: Seconds to wait for an answer; the request may carry a large file.
 ANSWER_LIMIT = 600.0
+
+
+#: What the scheduler answers with.
+Reported = Status | Reply | Explained
 
 
 class PendingQuestions:
@@ -22,20 +26,20 @@ class PendingQuestions:
 
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
-        self._waiting: dict[int, tuple[Gate, list[Status | Reply]]] = {}
+        self._waiting: dict[int, tuple[Gate, list[Reported]]] = {}
 
-    def ask(self, send: Callable[[int], None]) -> Status | Reply | None:
-        """Call `send` with a new number, and wait for the answer to it."""
-        number, gate, answers = next(self._numbers), Gate(), list[Status | Reply]()
+    def ask(self, send: Callable[[int], None], limit: float | None = None) -> Reported | None:
+        """Call `send` with a new number, and wait for the answer to it, `limit` seconds at most."""
+        number, gate, answers = next(self._numbers), Gate(), list[Reported]()
         self._waiting[number] = gate, answers
         send(number)
-        gate.wait(ANSWER_LIMIT)
+        gate.wait(ANSWER_LIMIT if limit is None else limit)
         self._waiting.pop(number, None)
         return answers[0] if answers else None
 
-    def ask_then(self, send: Callable[[int], None], take: Callable[[Status | Reply], None]) -> None:
+    def ask_then(self, send: Callable[[int], None], take: Callable[[Reported], None]) -> None:
         """The same without waiting, in the hub: `take` is called with the answer, if there is one."""
-        number, gate, answers = next(self._numbers), Gate(), list[Status | Reply]()
+        number, gate, answers = next(self._numbers), Gate(), list[Reported]()
         self._waiting[number] = gate, answers
 
         def finish() -> None:
@@ -45,7 +49,7 @@ class PendingQuestions:
         gate.tell(finish)
         send(number)
 
-    def answer(self, answer: Status | Reply) -> None:
+    def answer(self, answer: Reported) -> None:
         known = self._waiting.get(answer.question)
         if known is not None:
             known[1].append(answer)

@@ -32,7 +32,7 @@ from gdispy.buffers.memory_file_pool import MemoryFilePool
 from gdispy.errors import ProtocolError
 from gdispy.execution.computation_files import ComputationFiles
 from gdispy.execution.dependency_files import JobFiles, place_all
-from gdispy.execution.followed_job import FollowedJob
+from gdispy.execution.job_monitor import JobMonitor
 from gdispy.execution.spawner_process import cause_of, messages, start_spawner, why_not_started
 from gdispy.execution.template_process import TemplateProcess
 from gdispy.execution.worker_channel import ANCILLARY, WorkerChannel
@@ -50,7 +50,6 @@ from gdispy.runtime.greenlets import keep_running, spawn
 from gdispy.runtime.pump import Pump
 from gdispy.worker import control
 from gdispy.worker.frames import FILE, FREED, LOG, PROGRESS, RESULT, RETURNED, TOGETHER, job_directory, target
-from gdispy.worker.output_capture import keep_within_limit
 from gdispy.worker.process_tree import descendants, kill_descendants, tree_bytes
 from gdispy.worker.shared_page import VOID_SEEN
 
@@ -60,8 +59,7 @@ job_logger = logging.getLogger("gdispy.jobs")
 
 #: Size of a read from a worker's results.
 READ_SIZE = 64 * 1024
-#: Seconds between two checks of the output of running jobs, and of the memory of a job with a limit.
-OUTPUT_INTERVAL = 0.1
+#: Seconds between two checks of the memory of a job with a limit.
 MEMORY_INTERVAL = 0.2
 #: A worker with this many jobs in hand is read every millisecond, not at each result: the node then wakes up once for
 #: many results, without delay, since the worker has enough to do.
@@ -69,8 +67,6 @@ MANY = 32
 READ_INTERVAL = 0.001
 #: Bytes waiting for the scheduler above which workers are not read: they wait in turn.
 BACKLOG_LIMIT = 64 * 1024 * 1024
-#: The same for the output of running jobs, which is reported later.
-LIVE_BACKLOG = 1024 * 1024
 
 
 class ProcessSettings(TypedDict):
@@ -105,10 +101,9 @@ class ProcessManager:
         self._spawner: socket.socket | None = None
         self._spawner_pid = 0
         self._closing = False
-        #: Set while any worker has a job.
-        self._some_work = gevent.event.Event()
         #: Returns the number of bytes waiting to be sent to the scheduler; checked before workers are read.
         self.backlog: Callable[[], int] = lambda: 0
+        self.monitor = JobMonitor(self._workers, rules, pump, self._send_signal, lambda: self.backlog())
         #: The spawner has run the node's initialisation.
         self.is_up = gevent.event.Event()
         #: Called when a cleanup function requests the end of the node, and when the node cannot work at all.
@@ -121,7 +116,7 @@ class ProcessManager:
         """Start the spawner. Raises OSError if that is impossible."""
         os.makedirs(self.directory, mode=0o700, exist_ok=True)
         self._start_spawner()
-        keep_running(self._watch_output, what="the monitor of the output of jobs")
+        self.monitor.start()
 
     def close(self) -> None:
         """End all processes, and wait until they have ended."""
@@ -359,7 +354,7 @@ class ProcessManager:
                 if job.options is not None:
                     self._make_ready(worker, job, job.options, errors)
             worker.hand(jobs, errors)
-            self._some_work.set()
+            self.monitor.begin()
 
     def _make_ready(self, worker: WorkerChannel, job: Job, options: JobOptions, errors: dict[JobId, str]) -> None:
         """Set up what is specific to a job with options."""
@@ -437,11 +432,8 @@ class ProcessManager:
             worker.page.map[: len(goal)] = goal
             self._order(worker, ["signal", number, int(signal.SIGINT), False])
 
-    def follow(self, number: WorkerId, job: JobId, attempt: int) -> None:
-        """Report the output of a running job."""
-        worker = self._workers.get(number)
-        if worker is not None:
-            worker.follow(job, attempt)
+    def _send_signal(self, worker: WorkerChannel, number: int) -> None:
+        self._order(worker, ["signal", worker.number, int(number), False])
 
     def terminate(self, number: WorkerId) -> None:
         worker = self._workers.get(number)
@@ -569,8 +561,9 @@ class ProcessManager:
         if self._workers.get(worker.number) is not worker:
             return []
         taken = worker.take_back() + worker.take_rest()
+        printed = worker.output.kept()
         self._forget(worker)
-        return self._rules.exited(worker.number, taken, cause, now)
+        return self._rules.exited(worker.number, taken, cause, now, printed)
 
     def _forget(self, worker: WorkerChannel) -> None:
         worker.memory_limit = 0
@@ -583,27 +576,6 @@ class ProcessManager:
         if worker.reader is not None:
             worker.reader.kill(block=False)
         worker.close()
-
-    def _watch_output(self) -> None:
-        while True:
-            self._some_work.wait()
-            gevent.sleep(OUTPUT_INTERVAL)
-            busy = [worker for worker in self._workers.values() if worker.outstanding]
-            if not busy:
-                self._some_work.clear()
-            for worker in busy:
-                keep_within_limit(worker.out, worker.output_limit)
-                keep_within_limit(worker.err, worker.output_limit)
-                if worker.followed is not None:
-                    self._report_output(worker, worker.followed)
-
-    def _report_output(self, worker: WorkerChannel, followed: FollowedJob) -> None:
-        if not followed.is_shown():
-            if followed.wants_signal():
-                self._order(worker, ["signal", worker.number, int(signal.SIGURG), False])
-        elif self.backlog() < LIVE_BACKLOG:
-            for piece in followed.read(worker.out, worker.err):
-                self._pump.put(self._rules.printed, worker.number, followed.job, followed.attempt, *piece)
 
 
 def _as_file(value: Bulk) -> int:

@@ -19,12 +19,12 @@ import gevent
 import msgpack
 from gevent import socket
 
-from gdispy.buffers.memory_file import MemoryFile, in_memory_file, printed_file
+from gdispy.buffers.memory_file import MemoryFile, in_memory_file
 from gdispy.buffers.memory_file_pool import MemoryFilePool, PooledMemoryFile
 from gdispy.errors import ProtocolError
-from gdispy.execution.followed_job import FollowedJob
 from gdispy.execution.job_groups import JobGroups
 from gdispy.execution.result_files import ResultFiles
+from gdispy.execution.worker_output import WorkerOutput
 from gdispy.protocol.ids import JobId, WorkerId
 from gdispy.protocol.messages import OUTPUT_LIMIT
 from gdispy.protocol.payload import Bulk, bulk_size
@@ -32,7 +32,6 @@ from gdispy.rules.node.job import Job
 from gdispy.rules.node.outcome import Row
 from gdispy.worker import control, shared_page
 from gdispy.worker.frames import ANSWER, ANSWER_LIMIT, INLINE, MESSAGE_LIMIT
-from gdispy.worker.output_capture import capture_file
 
 if TYPE_CHECKING:
     from gdispy.execution.template_process import TemplateProcess
@@ -71,9 +70,8 @@ class WorkerChannel:
         for end in (self.jobs, self._worker_jobs, self.results):
             end.setblocking(False)
         self.worker_results = worker_results
-        self.output_limit = template.prepare.output_limit if template is not None else OUTPUT_LIMIT
-        where = os.path.dirname(template.jobs) if template is not None else ""
-        self.out, self.err = (capture_file(self.output_limit, where) for _ in range(2))
+        limit = template.prepare.output_limit if template is not None else OUTPUT_LIMIT
+        self.output = WorkerOutput(limit, os.path.dirname(template.jobs) if template is not None else "")
         self.page_fd = control.memory_file("gdispy-page")
         os.ftruncate(self.page_fd, shared_page.SIZE)
         self.page = shared_page.Page(self.page_fd)
@@ -102,8 +100,6 @@ class WorkerChannel:
         self._tokens: dict[tuple[JobId, int, int], int] = {}
         self.fds: deque[int] = deque()
         self._files = ResultFiles(pool)
-        #: Its job whose output is reported, or the last that was.
-        self.followed: FollowedJob | None = None
 
     @property
     def directory(self) -> str:
@@ -111,7 +107,7 @@ class WorkerChannel:
         return os.path.join(self.template.jobs, str(self.number))
 
     def ends_for_worker(self) -> list[int]:
-        return [self._worker_jobs.fileno(), self.worker_results.fileno(), self.out, self.err, self.page_fd]
+        return [self._worker_jobs.fileno(), self.worker_results.fileno(), *self.output.files(), self.page_fd]
 
     def forked(self) -> None:
         """The worker has its ends; a copy of the job socket's end is kept (invariant 1)."""
@@ -245,7 +241,8 @@ class WorkerChannel:
     def close(self) -> None:
         for end in (self.jobs, self._worker_jobs, self.results, self.worker_results):
             end.close()
-        control.close_all([self.out, self.err, *self.fds])
+        self.output.close()
+        control.close_all(list(self.fds))
         self.page.close()
         self._files.close()
 
@@ -274,28 +271,11 @@ class WorkerChannel:
             self._files.expect(abs(result))
         if type(result) is not bytes or type(out) is not bytes or type(err) is not bytes:
             result = self.value(result, lent)
-            out, self.out = self._output(out, self.out)
-            err, self.err = self._output(err, self.err)
+            out, err = self.output.take(out, err, self.fds)
         if self._reported and (counts := self._reported.pop((job, attempt), None)):
             rest[3] = counts[0]
             self._tokens.clear()  # The job has ended: nothing waits for answers.
         return (job, attempt, status, result, out, err, *rest)
-
-    def _output(self, shown: bytes | int, capture: int) -> tuple[Bulk, int]:
-        """A stream of a job's output as a payload, and the file for those of later jobs."""
-        if isinstance(shown, bytes):
-            return shown, capture
-        output = printed_file(self.fds.popleft(), abs(shown))
-        if shown > 0:
-            os.close(capture)
-            capture = self.fds.popleft()
-        return output, capture
-
-    def follow(self, job: JobId, attempt: int) -> None:
-        """Report the output of its running job from now on."""
-        known = self.followed
-        if known is None or (known.job, known.attempt) != (job, attempt):
-            self.followed = FollowedJob(job, attempt, self.page, self.output_limit)
 
     def _count(self, job: JobId, attempt: int, kind: int) -> int:
         """The number of frames of this kind that the job has sent before this one."""

@@ -8,13 +8,19 @@ client may accept nothing else from its nodes.
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgpack
 
 from gdispy.protocol.limits import shortened
 from gdispy.worker.node_log import NODE_LOGGER
+
+if TYPE_CHECKING:
+    from gdispy.worker import pickling
+    from gdispy.worker.calls import Outcome, Run
+    from gdispy.worker.runner import Job
 
 #: The first byte of such a provisional result; no pickle, and no other value, begins with it.
 MARK = b"\x04"
@@ -54,12 +60,34 @@ class ForwardHandler(logging.Handler):
             self.handleError(record)
 
 
-def forward_logs(levels: Mapping[str, int]) -> None:
-    """Send the records of this process, and of those forked from it, to the client."""
-    root = logging.getLogger()
-    root.handlers[:] = [ForwardHandler()]
-    for name, level in levels.items():
-        logging.getLogger(name or None).setLevel(level)
+class Forwarding:
+    """Sends the records of this process, and of those forked from it, to the client."""
+
+    def __init__(self, levels: Mapping[str, int]) -> None:
+        self._handler = ForwardHandler()
+        self._root = logging.getLogger()
+        self._root.handlers[:] = [self._handler]
+        for name, level in levels.items():
+            logging.getLogger(name or None).setLevel(level)
+
+    def put_back(self) -> None:
+        """Undo what the last job has done to the handlers of the root logger; and what it has done with
+        `logging.config`, which disables all loggers that exist."""
+        if self._root.handlers != [self._handler]:
+            self._root.handlers[:] = [self._handler]
+        if "logging.config" in sys.modules:
+            for logger in list(logging.root.manager.loggerDict.values()):
+                if isinstance(logger, logging.Logger):
+                    logger.disabled = False
+
+    def around(self, run: Run) -> Run:
+        """The same way to run a job, with this before it."""
+
+        def run_logged(arguments: pickling.ReceivedPayload, job: Job) -> Outcome:
+            self.put_back()
+            return run(arguments, job)
+
+        return run_logged
 
 
 def pack_record(record: logging.LogRecord) -> bytes:

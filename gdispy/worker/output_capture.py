@@ -142,7 +142,7 @@ class Capture:
     def _copy_parts(self, fd: int, size: int, goal: int) -> int:
         """Copy the first and last parts, with a note about dropped bytes; returns their size."""
         last = self._limit // 2
-        note = b"\n[gdispy: %d bytes of output left out here]\n" % (size - self._limit)
+        note = left_out_note(size - self._limit)
         _copy(fd, 0, self._limit - last, goal)
         os.write(goal, note)
         _copy(fd, size - last, last, goal)
@@ -164,6 +164,11 @@ class Capture:
         # Typed as constants, but what is printed at exit or by pdb goes there.
         setattr(sys, "__stdout__", self.out)  # noqa: B010
         setattr(sys, "__stderr__", self.err)  # noqa: B010
+
+
+def left_out_note(count: int) -> bytes:
+    """The text in place of bytes that are not kept."""
+    return b"\n[gdispy: %d bytes of output left out here]\n" % count
 
 
 def _stream(fd: int, is_live: bool) -> TextIO:

@@ -15,6 +15,7 @@ that was given the job reports its outcome: a child that returns from the functi
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import functools
 import signal
 import socket
@@ -223,7 +224,8 @@ class Worker:
         changes: Changes | None = None,
         place: Place | None = None,
     ) -> None:
-        jobs, results, out, err, page = fds
+        jobs, results, out, err, stacks, page = fds
+        self._stacks = stacks
         self._jobs = socket.socket(fileno=jobs)
         self._results = socket.socket(fileno=results)
         self._jobs.setblocking(True)
@@ -268,10 +270,15 @@ class Worker:
         # Ignored by default, so programs that do not expect it are not disturbed. It must interrupt system calls, or a
         # job that waits for a program would print what it has buffered only at the end of that.
         signal.signal(signal.SIGURG, self._on_followed)
+        # Ignored by default, too, and by then only this process may have the handler.
+        faulthandler.register(signal.SIGWINCH, file=self._stacks)
         self._changes.begin()
         self._made.begin()
         self._return()
-        protect([self._jobs.fileno(), self._results.fileno(), self._folder, *self._capture.files], self._on_closing)
+        protect(
+            [self._jobs.fileno(), self._results.fileno(), self._folder, self._stacks, *self._capture.files],
+            self._on_closing,
+        )
         os.register_at_fork(before=self._before_fork, after_in_child=self._after_fork)
         receive, unpack = self._jobs.recvmsg, functools.partial(msgpack.unpackb, unicode_errors="surrogateescape")
         while True:

@@ -44,7 +44,7 @@ from gdispy.worker.cgroups import Groups
 from gdispy.worker.changes import Changes
 from gdispy.worker.failures import missing_module, users_frames
 from gdispy.worker.file_requests import install_command
-from gdispy.worker.forwarded_logs import forward_logs
+from gdispy.worker.forwarded_logs import Forwarding
 from gdispy.worker.frames import BROKEN
 from gdispy.worker.function_calls import FunctionCalls
 from gdispy.worker.job_directory import Place
@@ -252,8 +252,7 @@ class Template:
     def _loaded(self, kind: str, name: str, body: bytearray) -> Run:
         setting = self._setting
         choose(setting.jobs.results)
-        if setting.jobs.logs:
-            forward_logs(msgpack.unpackb(setting.jobs.logs))
+        forwarding = Forwarding(msgpack.unpackb(setting.jobs.logs)) if setting.jobs.logs else None
         known = injected_names.provide(setting.node_name, setting.address, setting.directory)
         sys.path.insert(0, setting.directory)
         self._changes.watch()
@@ -274,7 +273,8 @@ class Template:
             self._program = name
             commands = install_command(os.path.join(setting.jobs.directory, COMMANDS))
             return run_program(os.path.join(setting.directory, name), self._exported, commands)
-        return call_function(function)
+        run = call_function(function)
+        return forwarding.around(run) if forwarding is not None else run
 
     def _fork(self, worker: int, fds: list[int]) -> None:
         parent = os.getpid()

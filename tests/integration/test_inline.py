@@ -158,6 +158,8 @@ def test_plain_results_are_checked() -> None:
 
 
 def test_executor_runs_its_calls_here_and_its_initializer_once() -> None:
+    with gdispy.Executor("inline", max_workers=3) as limited:
+        assert limited.submit(note, 1).result() == 1
     with gdispy.Executor("inline", initializer=seen.append, initargs=("begin",)) as executor:
         assert executor.submit(note, 3).result() == 3 and list(executor.map(pow, [2, 3], [3, 2])) == [8, 9]
         failed = executor.submit(fail, 1)

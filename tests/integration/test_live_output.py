@@ -45,6 +45,50 @@ def test_job_that_runs_already_is_followed_from_its_beginning(cluster: Make, tmp
     assert set(lines) == {"line 1", "error 1", "end"}
 
 
+def test_later_reader_of_a_running_job_gets_all_lines_too(cluster: Make, tmp_path: Path) -> None:
+    job = cluster(print_lines).submit(str(tmp_path), 2)
+    first = job.follow("stdout")
+    assert next(first) == "line 0"
+    answer(tmp_path, "line 0")
+    assert next(first) == "line 1"
+    later = job.follow("stdout")
+    assert [next(later), next(later)] == ["line 0", "line 1"]
+    answer(tmp_path, "line 1")
+    assert list(first) == list(later) == ["end"]
+
+
+def test_lines_that_come_all_at_once_are_complete_and_long_ones_are_whole(cluster: Make) -> None:
+    def burst(count: int) -> None:
+        print("\n".join(map(str, range(count))))
+        print("\u00e9" * 100_000)
+
+    job = cluster(burst).submit(30_000)
+    assert list(job.follow()) == [*map(str, range(30_000)), "\u00e9" * 100_000]
+
+
+def test_output_of_a_job_that_is_killed_is_kept(cluster: Make) -> None:
+    def die(size: int) -> None:
+        import os
+        import signal
+        import sys
+
+        sys.stdout.write("x" * size + "\n")
+        print("last words", flush=True)
+        print("error", file=sys.stderr, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    made = cluster(die, output_limit=100_000)
+    for size in (0, 50_000, 300_000):
+        job = made.submit(size)
+        job.wait()
+        assert job.stdout.endswith("\nlast words\n") and job.stderr == "error\n"
+        is_cut = size == 300_000
+        assert job.truncated == is_cut == ("bytes of output left out here" in job.stdout)
+        assert len(job.stdout) == size + 12 or (is_cut and len(job.stdout) < 100_100)
+        assert list(job.follow("stderr")) == ["error"]
+    assert made.submit(0).wait()
+
+
 def test_second_job_of_a_worker_shows_its_own_output_only(one: Make, tmp_path: Path) -> None:
     made = one(print_lines)
     jobs = [made.submit(str(tmp_path / str(number)), 1) for number in range(2)]
@@ -137,6 +181,30 @@ def test_records_of_jobs_are_handled_here_before_the_job_has_ended(
     assert {vars(each)["job"] for each in records} == {job.id} and all(vars(each)["node"] for each in records)
     assert vars(records[0])["part"] == 4 and "ValueError: bad" in (records[1].exc_text or "")
     assert not [each for each in caplog.records if each.name == "tests.of.others"]
+
+
+def test_records_and_lines_are_there_when_the_job_has_ended(cluster: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    def work(number: int) -> None:
+        import logging
+
+        print("printed", number)
+        logging.getLogger("tests.of.jobs").warning("logged %d", number)
+
+    seen: list[str] = []
+
+    class Seeing(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            seen.append(record.getMessage())
+
+    handler = Seeing()
+    logging.getLogger("tests.of.jobs").addHandler(handler)
+    try:
+        made = cluster(work, logging="forward", echo=True)
+        for number in range(30):
+            made.submit(number)()
+            assert seen[-1] == f"logged {number}" and f"] printed {number}\n" in capsys.readouterr().out
+    finally:
+        logging.getLogger("tests.of.jobs").removeHandler(handler)
 
 
 def test_provisional_results_and_records_do_not_disturb_each_other(

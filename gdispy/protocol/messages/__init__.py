@@ -55,6 +55,8 @@ from gdispy.protocol.messages.reconnection import JobNames as JobNames
 from gdispy.protocol.messages.reconnection import ResendRequest as ResendRequest
 from gdispy.protocol.messages.reconnection import Resume as Resume
 from gdispy.protocol.messages.reconnection import Unknown as Unknown
+from gdispy.protocol.messages.status import Explain as Explain
+from gdispy.protocol.messages.status import Explained as Explained
 from gdispy.protocol.messages.status import NodeOrder as NodeOrder
 from gdispy.protocol.messages.status import Overview as Overview
 from gdispy.protocol.messages.status import OverviewRequest as OverviewRequest
@@ -93,7 +95,7 @@ ALL: tuple[type[Message], ...] = (
         OverviewRequest,
         Overview,
     ),
-    *(ResendRequest, Fenced, JobNames, Withdraw, Follow, Printed, NodeOrder),
+    *(ResendRequest, Fenced, JobNames, Withdraw, Follow, Printed, NodeOrder, Explain, Explained),
 )
 BY_TAG: dict[int, type[Message]] = {kind.tag: kind for kind in ALL}
 

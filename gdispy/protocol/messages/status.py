@@ -11,12 +11,13 @@ from gdispy.protocol.field_checks import (
     is_computation,
     is_computation_overview,
     is_count,
+    is_flag,
     is_node_list,
     is_node_overview,
     is_text,
     is_text_column,
 )
-from gdispy.protocol.ids import ComputationId
+from gdispy.protocol.ids import ComputationId, JobId
 from gdispy.protocol.message import Message
 from gdispy.protocol.record import record
 from gdispy.protocol.rows import ComputationOverviewRow, NodeOverviewRow, NodeRow
@@ -45,6 +46,30 @@ class Status(Message):
     nodes: list[NodeRow]
     queued: int
     problems: list[str]
+
+
+@record
+class Explain(Message):
+    """A user wants to know why a job waits, or what it does: of a scheduler, or with `of_node` of the node that has the
+    job. Job 0 stands for the computation."""
+
+    tag = 60
+    shape = (is_computation, is_count, is_count, is_flag)
+    computation: ComputationId
+    question: int
+    job: JobId
+    of_node: bool
+
+
+@record
+class Explained(Message):
+    """The answer to `Explain`: keys and values in turn."""
+
+    tag = 61
+    shape = (is_computation, is_count, is_text_column)
+    computation: ComputationId
+    question: int
+    facts: list[str]
 
 
 @record

@@ -6,7 +6,18 @@ Pure. The shell performs effects in order.
 from __future__ import annotations
 
 from gdispy.protocol.ids import ComputationId
-from gdispy.protocol.messages import Ended, Event, NodeFound, Printed, Progress, Reply, Started, Status, Upload
+from gdispy.protocol.messages import (
+    Ended,
+    Event,
+    Explained,
+    NodeFound,
+    Printed,
+    Progress,
+    Reply,
+    Started,
+    Status,
+    Upload,
+)
 from gdispy.protocol.record import record
 from gdispy.rules.effects import Effect
 
@@ -51,7 +62,7 @@ class Notify(Effect):
 class Answer(Effect):
     """The answer to a request of the user."""
 
-    answer: Status | Reply
+    answer: Status | Reply | Explained
 
 
 @record

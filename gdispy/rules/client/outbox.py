@@ -18,6 +18,8 @@ from gdispy.protocol.messages import (
     Accepted,
     Cancel,
     Ended,
+    Explain,
+    Explained,
     Fenced,
     Message,
     NodeCommand,
@@ -84,7 +86,7 @@ class Outbox:
         self._place = place
         self._computations: dict[ComputationId, _Computation] = {}
         #: Requests that have no answer yet.
-        self._asked: dict[tuple[ComputationId, int], StatusRequest | NodeCommand | PutFile | Withdraw] = {}
+        self._asked: dict[tuple[ComputationId, int], StatusRequest | NodeCommand | PutFile | Withdraw | Explain] = {}
         #: Why the last connection was closed, if a message was refused and nothing has ended since.
         self._refusal = ""
         self.is_connected = False
@@ -124,7 +126,7 @@ class Outbox:
                 return [Released(message.computation)]
         elif not self.is_connected:
             return self._answer(message)
-        elif isinstance(message, StatusRequest | NodeCommand | PutFile | Withdraw):
+        elif isinstance(message, StatusRequest | NodeCommand | PutFile | Withdraw | Explain):
             self._asked[message.computation, message.question] = message
         return []
 
@@ -134,6 +136,8 @@ class Outbox:
             entry = self._computations.get(message.computation)
             jobs = len(entry.jobs) if entry is not None else 0
             return [Status(message.computation, message.question, [], jobs, [problem])]
+        if isinstance(message, Explain):
+            return [Explained(message.computation, message.question, ["problem", problem])]
         if isinstance(message, NodeCommand | PutFile | Withdraw):
             return [Reply(message.computation, message.question, problem, -1.0, [])]
         return []
@@ -237,7 +241,7 @@ class Outbox:
         if isinstance(message, Progress):
             seen = ProgressAcked(message.computation, [message.job], [message.attempt], [message.index + 1])
             return [message], [seen]
-        if isinstance(message, Status | Reply):
+        if isinstance(message, Status | Reply | Explained):
             self._asked.pop((message.computation, message.question), None)
         if entry is None:
             return [message], []

@@ -19,6 +19,7 @@ from gdispy.protocol.messages import (
     Cancel,
     Ended,
     Event,
+    Explained,
     Fenced,
     Message,
     NodeFound,
@@ -180,7 +181,7 @@ class ClientSession:
     def _on_started(self, message: Started) -> Effects:
         return [JobsStarted(message)]
 
-    def _on_answer(self, message: Status | Reply) -> Effects:
+    def _on_answer(self, message: Status | Reply | Explained) -> Effects:
         return [Answer(message)]
 
     def _on_appeared(self, message: NodeFound) -> Effects:
@@ -212,6 +213,7 @@ class ClientSession:
         Started: _on_started,
         Status: _on_answer,
         Reply: _on_answer,
+        Explained: _on_answer,
         NodeFound: _on_appeared,
         Event: _on_event,
         Upload: _on_upload,

@@ -93,6 +93,16 @@ class FollowJob(Effect):
 
 
 @record
+class LookAt(Effect):
+    """Find out what the job in the worker's hand does; answer with `seen`."""
+
+    worker: WorkerId
+    question: int
+    #: What is known already, as in `Explained`.
+    facts: list[str]
+
+
+@record
 class Interrupt(Effect):
     """Raise KeyboardInterrupt in the job, if it is the running one."""
 

@@ -27,7 +27,7 @@ from gdispy.rules.node.capacity import Capacity
 from gdispy.rules.node.computation import Computation
 from gdispy.rules.node.effects import AssignJobs, RecallJobs, Unload
 from gdispy.rules.node.job import Job
-from gdispy.rules.node.outcome import Outcome
+from gdispy.rules.node.outcome import NOTHING_PRINTED, Outcome, Printout
 from gdispy.rules.node.outcomes import Outcomes
 from gdispy.rules.node.state import NodeState
 from gdispy.rules.node.worker import Worker
@@ -165,13 +165,25 @@ class JobTable:
         self.wait(computation)
 
     def end(
-        self, computation: Computation, job: Job, status: int, text: str, now: float, since: float | None = None
+        self,
+        computation: Computation,
+        job: Job,
+        status: int,
+        text: str,
+        now: float,
+        since: float | None = None,
+        printed: Printout = NOTHING_PRINTED,
     ) -> None:
-        """End a job that no worker will answer."""
+        """End a job that no worker will answer, and that has `printed` this."""
         offset = self._state.clock_offset
         began, ended = (now if since is None else since) + offset, now + offset
         self._finish(
-            computation, job, Outcome(job.number, job.attempt, status, b"", b"", b"", text, began, ended, 0, False)
+            computation,
+            job,
+            Outcome(
+                *(job.number, job.attempt, status, b"", printed.stdout, printed.stderr, text, began, ended, 0),
+                printed.left_out or False,
+            ),
         )
 
     def end_waiting(self, computation: Computation, text: str, now: float) -> None:

@@ -16,16 +16,16 @@ from __future__ import annotations
 from typing import Any
 
 from gdispy.protocol.ids import ComputationId, JobId, Peer, WorkerId
-from gdispy.protocol.messages import Hello, Message
+from gdispy.protocol.messages import Explained, Hello, Message
 from gdispy.protocol.payload import Bulk
-from gdispy.rules.effects import Drop, Effects
+from gdispy.rules.effects import Drop, Effects, Send
 from gdispy.rules.faults import OnFault, raise_fault
 from gdispy.rules.node.assigner import Assigner
 from gdispy.rules.node.capacity import Capacity
 from gdispy.rules.node.job import release
 from gdispy.rules.node.job_table import JobTable
 from gdispy.rules.node.loading import Loading
-from gdispy.rules.node.outcome import Row
+from gdispy.rules.node.outcome import NOTHING_PRINTED, Printout, Row
 from gdispy.rules.node.outcomes import Outcomes
 from gdispy.rules.node.ownership import Ownership
 from gdispy.rules.node.progress import FileKey, ProvisionalResult, SentFile
@@ -190,6 +190,14 @@ class NodeRules:
             return []
         return self._supervision.printed(worker, job, attempt, stream, offset, content)
 
+    def seen(self, worker_id: WorkerId, question: int, facts: list[str], now: float) -> Effects:
+        """What the job in a worker's hand does, as in `Explained`."""
+        worker = self._state.workers.get(worker_id)
+        peer = worker.computation.session.peer if worker is not None else None
+        if worker is None or peer is None:
+            return []
+        return [Send(peer, Explained(worker.computation.id, question, facts))]
+
     def file_sent(
         self, worker_id: WorkerId, job: JobId, attempt: int, number: int, row: list[Any], content: Bulk, now: float
     ) -> Effects:
@@ -205,12 +213,21 @@ class NodeRules:
         worker = self._state.workers.get(worker_id)
         return self._supervision.took_back(worker, taken, now) + self._turn.end(now) if worker is not None else []
 
-    def exited(self, worker_id: WorkerId, taken: list[tuple[JobId, int]], cause: str, now: float) -> Effects:
-        """A worker has exited, with all processes that it started; `taken` were still in its socket."""
+    def exited(
+        self,
+        worker_id: WorkerId,
+        taken: list[tuple[JobId, int]],
+        cause: str,
+        now: float,
+        printed: Printout = NOTHING_PRINTED,
+    ) -> Effects:
+        """A worker has exited, with all processes that it started; `taken` were still in its socket, and its job has
+        `printed` this."""
         worker = self._state.workers.get(worker_id)
         if worker is None:
+            printed.release()
             return []
-        self._supervision.exited(worker, taken, cause, now)
+        self._supervision.exited(worker, taken, cause, now, printed)
         return self._turn.end(now)
 
     # Time

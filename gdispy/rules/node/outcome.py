@@ -31,7 +31,8 @@ class Outcome(NamedTuple):
     end: float
     #: How many provisional results it has sent.
     progress: int
-    truncated: bool
+    #: Bytes of output that were dropped, or whether any were.
+    truncated: int
 
     def release(self) -> None:
         """Release the memory of its payloads."""
@@ -42,6 +43,22 @@ class Outcome(NamedTuple):
     def size(self) -> int:
         """Its approximate size in bytes, with payloads: a message is complete when all of them have arrived."""
         return sum(map(bulk_size, (self.result, self.stdout, self.stderr))) + 4 * len(self.exception) + 64
+
+
+class Printout(NamedTuple):
+    """What a job has printed whose worker has exited: both streams, and the number of bytes that were dropped."""
+
+    stdout: Bulk = b""
+    stderr: Bulk = b""
+    left_out: int = 0
+
+    def release(self) -> None:
+        for value in (self.stdout, self.stderr):
+            if isinstance(value, Payload):
+                value.release()
+
+
+NOTHING_PRINTED = Printout()
 
 
 def ended_message(computation: ComputationId, outcomes: list[Outcome]) -> Ended:

@@ -12,6 +12,8 @@ from typing import Any
 from gdispy.protocol.ids import Peer
 from gdispy.protocol.messages import (
     Cancel,
+    Explain,
+    Explained,
     FileContents,
     Follow,
     Limit,
@@ -31,7 +33,7 @@ from gdispy.protocol.messages import (
 from gdispy.rules.effects import Drop, Effects, Send
 from gdispy.rules.faults import OnFault, not_taken
 from gdispy.rules.node.computation import Computation
-from gdispy.rules.node.effects import AnswerFile, FollowJob
+from gdispy.rules.node.effects import AnswerFile, FollowJob, LookAt
 from gdispy.rules.node.job import Job, release
 from gdispy.rules.node.job_table import JobTable
 from gdispy.rules.node.loading import Loading
@@ -153,6 +155,22 @@ class Requests:
         first = [(each.number, each.hand[0]) for each in computation.workers.values() if each.hand]
         return [FollowJob(worker, job.number, job.attempt) for worker, job in first if job.number in wanted]
 
+    def _on_explain(self, computation: Computation, message: Explain, now: float) -> Effects:
+        job = computation.jobs.get(message.job)
+        worker = computation.holder(job) if job is not None else None
+        if worker is not None and worker.hand[0] is job:
+            return [LookAt(worker.number, message.question, ["running for", f"{now - worker.since:.1f} s"])]
+        if job is None:
+            facts = ["on the node", "it has ended here"]
+        elif worker is not None:
+            facts = ["on the node", "it waits in the hand of a worker process, behind a short job"]
+        else:
+            ahead = computation.queue.index(job) if job in computation.queue else 0
+            facts = ["on the node", f"it waits for a CPU, behind {ahead} jobs of this computation"]
+        peer = computation.session.peer
+        answer = Explained(computation.id, message.question, facts)
+        return [Send(peer, answer)] if peer is not None else []
+
     def _on_recall(self, computation: Computation, message: Recall, now: float) -> Effects:
         return self._jobs.recall(computation, message.count)
 
@@ -196,6 +214,7 @@ class Requests:
         Cancel: _on_cancel,
         Withdraw: _on_withdraw,
         Follow: _on_follow,
+        Explain: _on_explain,
         Recall: _on_recall,
         OutcomesAcked: _on_outcomes_acked,
         ProgressAcked: _on_progress_acked,

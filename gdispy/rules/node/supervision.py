@@ -13,7 +13,7 @@ from gdispy.rules.node.computation import Computation
 from gdispy.rules.node.effects import Interrupt, Kill, RecallJobs, Terminate
 from gdispy.rules.node.job import Job, release
 from gdispy.rules.node.job_table import JobTable
-from gdispy.rules.node.outcome import Outcome, Row
+from gdispy.rules.node.outcome import NOTHING_PRINTED, Outcome, Printout, Row
 from gdispy.rules.node.progress import FileKey, ProvisionalResult, SentFile
 from gdispy.rules.node.state import NodeState
 from gdispy.rules.node.worker import Worker, WorkerStage
@@ -93,14 +93,26 @@ class Supervision:
             return self._interrupt(worker, now)
         return []
 
-    def exited(self, worker: Worker, taken: list[tuple[JobId, int]], cause: str, now: float) -> None:
-        """A worker has exited, with all processes that it started; `taken` were still in its socket."""
+    def exited(
+        self,
+        worker: Worker,
+        taken: list[tuple[JobId, int]],
+        cause: str,
+        now: float,
+        printed: Printout = NOTHING_PRINTED,
+    ) -> None:
+        """A worker has exited, with all processes that it started; `taken` were still in its socket, and the first job
+        in its hand has `printed` this."""
         computation = worker.computation
         has_begun = len(worker.hand) != len(taken)
         self._jobs.put_back(worker, taken, now)
         self._jobs.remove_worker(worker)
+        if not worker.hand:
+            printed.release()
         for job in worker.hand:
-            self._jobs.end(computation, job, TERMINATED, _why_ended(worker, job, cause), now, worker.since)
+            text = _why_ended(worker, job, cause)
+            self._jobs.end(computation, job, TERMINATED, text, now, worker.since, printed)
+            printed = NOTHING_PRINTED
         if not has_begun and taken and not worker.why and not worker.proven:
             self._count_stillborn(computation, cause, now)
 

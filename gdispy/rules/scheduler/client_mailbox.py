@@ -23,6 +23,7 @@ from gdispy.protocol.messages import (
     Accepted,
     Cancel,
     Ended,
+    Explain,
     Fenced,
     Follow,
     Inventory,
@@ -77,6 +78,7 @@ _TAKEN: frozenset[type[Message]] = frozenset(
         JobNames,
         Withdraw,
         Follow,
+        Explain,
     )
 )
 

@@ -13,6 +13,8 @@ from gdispy.protocol.ids import JobId, Peer
 from gdispy.protocol.job_status import ABANDONED
 from gdispy.protocol.messages import (
     Cancel,
+    Explain,
+    Explained,
     Follow,
     Message,
     NodeCommand,
@@ -33,6 +35,7 @@ from gdispy.rules.effects import Drop, Effects, Send
 from gdispy.rules.faults import OnFault, not_taken
 from gdispy.rules.scheduler.assignment import Assignment, AssignmentStage, Use
 from gdispy.rules.scheduler.computation import Computation
+from gdispy.rules.scheduler.explanation import explain
 from gdispy.rules.scheduler.job import Task, new_task
 from gdispy.rules.scheduler.job_endings import end_jobs
 from gdispy.rules.scheduler.job_lifecycle import JobLifecycle
@@ -144,6 +147,18 @@ class ClientRequests:
                 queued -= rows[-1][4]
         problems = self._reminders.problems(computation, now)
         return [Send(peer, Status(computation.id, message.question, rows, max(0, queued), problems))]
+
+    def _on_explain(self, peer: Peer, message: Explain, now: float) -> Effects:
+        computation = self._state.computations.get(message.computation)
+        task = computation.tasks.get(message.job) if computation is not None else None
+        if message.of_node:
+            node = task.node if task is not None else None
+            if node is not None and node.peer is not None:
+                self._state.deliveries[message.computation, message.question] = node
+                return [Send(node.peer, message)]
+            return [Send(peer, Explained(message.computation, message.question, []))]
+        facts = explain(self._state, self._turns, self._reminders, computation, task, now)
+        return [Send(peer, Explained(message.computation, message.question, facts))]
 
     # Jobs
 
@@ -300,6 +315,7 @@ class ClientRequests:
         Follow: _on_follow,
         Release: _on_release,
         StatusRequest: _on_status_request,
+        Explain: _on_explain,
         NodeCommand: _on_node_command,
         PutFile: _on_put_file,
         Uploaded: _on_uploaded,

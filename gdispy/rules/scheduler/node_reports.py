@@ -16,6 +16,7 @@ from gdispy.protocol.messages import (
     Availability,
     Cpus,
     Ended,
+    Explained,
     Fenced,
     FileContents,
     Inventory,
@@ -192,6 +193,11 @@ class NodeReports:
         known = self._state.deliveries.pop((message.computation, message.question), None)
         return [Send(computation.client, message)] if computation is not None and known is not None else []
 
+    def _on_explained(self, node: NodeRecord, message: Explained, now: float) -> Effects:
+        computation = self._state.computations.get(message.computation)
+        known = self._state.deliveries.pop((message.computation, message.question), None)
+        return [Send(computation.client, message)] if computation is not None and known is node else []
+
     # Jobs on nodes
 
     def _on_ended(self, node: NodeRecord, message: Ended, now: float) -> Effects:
@@ -304,6 +310,7 @@ class NodeReports:
         Cpus: _on_cpus,
         MissingFiles: _on_missing_files,
         Reply: _on_reply,
+        Explained: _on_explained,
         Upload: _on_upload,
         Fenced: _on_fenced,
     }

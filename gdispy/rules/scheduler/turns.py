@@ -234,6 +234,20 @@ class Turns:
             return next(iter(self._state.computations.values())) is first
         return computation.opened < first.opened
 
+    def obstacle(self, computation: Computation) -> str:
+        """Why `may_run` is false."""
+        if computation.client in self._slow:
+            return "its client, which does not take its results as fast as they arrive"
+        first = next(iter(self._exclusive.values()), None)
+        if first is None or first is computation:
+            return "the computations that were opened before it, since it wants all nodes for itself"
+        name = first.prepare.name if first.prepare is not None else "?"
+        return f"the end of {name}, which was opened earlier and has all nodes for itself"
+
+    def shares(self) -> list[ClientShare]:
+        """The clients whose jobs wait."""
+        return list(self._hungry.values())
+
     def is_behind(self, computation: Computation) -> bool:
         """Whether a computation waits that was opened earlier and therefore is served first."""
         if self.policy != EARLIEST:

@@ -44,6 +44,7 @@ class Cluster:
         self.error: Exception | None = None
         self._closed = False
         self._count = SimpleNamespace(pending=0, ended=0, failed=0)
+        self._settings = SimpleNamespace(is_inline=False)
         self._queue = SimpleNamespace(refuse=self.refusals.append)
         self._engine = SimpleNamespace(
             computation=C,

@@ -12,7 +12,7 @@ import pytest
 
 from gdispy import ConfigError, DispyJob
 from gdispy.client import live_output
-from gdispy.client.live_output import LiveOutput, OutputLines, ended_lines, print_lines, wanted_streams
+from gdispy.client.live_output import Echo, LiveOutput, OutputLines, _whole_characters, ended_lines, wanted_streams
 from gdispy.protocol.ids import JobId
 from gdispy.protocol.messages import Printed
 from tests.unit.builders import C
@@ -40,6 +40,7 @@ class Made:
     def end(self, output: bytes = b"", error: bytes = b"", attempt: int = 1) -> list[str]:
         """All lines, when the job has ended."""
         self.live.end(self.job, b"", attempt, (output, error))
+        self.live.finish([JobId(1)])
         return list(self.lines)
 
 
@@ -89,13 +90,28 @@ def test_of_cut_output_the_last_part_follows_what_was_shown() -> None:
     assert made.end(kept) == ["a" * 9, "m" * 79, "b" * 9]
 
 
-def test_long_line_and_much_rest_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_line_is_shown_in_parts_of_whole_characters(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live_output, "LINE_LIMIT", 5)
-    monkeypatch.setattr(live_output, "REST_LIMIT", 4)
     made = Made()
-    made.arrive(0, b"123456")
-    assert next(made.lines) == "123456"
-    assert made.end(b"123456" + b"7" * 10 + b"\nend") == ["[gdispy: 10 bytes of output not shown here]", "", "end"]
+    text = "12345\u00e9".encode()
+    made.arrive(0, text[:6])
+    assert next(made.lines) == "12345"
+    assert made.end(text + b"7\nend") == ["\u00e97", "end"]
+
+
+@pytest.mark.parametrize(
+    ("data", "whole"), [(b"ab", 2), (b"a\xc3", 1), (b"a\xf0\x9f\x98", 1), (b"\x80" * 6, 6), (b"", 0)]
+)
+def test_characters_that_may_be_incomplete_are_not_shown(data: bytes, whole: int) -> None:
+    assert _whole_characters(data) == whole
+
+
+def test_rest_of_a_job_is_complete_however_much_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_output, "LINES_LIMIT", 10)
+    made = Made(limit=1 << 30)
+    made.arrive(0, b"0\n1\n2")
+    data = b"".join(b"%d\n" % number for number in range(5000))
+    assert made.end(data) == [str(number) for number in range(5000)]
 
 
 def test_slow_reader_loses_the_oldest_lines_and_learns_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,6 +128,7 @@ def test_reader_waits_for_the_next_line_in_another_thread() -> None:
     thread.start()
     made.arrive(0, b"one\n")
     made.live.end(made.job, b"", 1, (b"one\ntwo\n", b""))
+    made.live.finish([JobId(1)])
     thread.join(20)
     assert found == ["one", "two"]
 
@@ -121,8 +138,32 @@ def test_reader_that_was_dropped_is_forgotten() -> None:
     del made.lines
     gc.collect()
     made.arrive(0, b"text\n")
-    [followed] = made.live._followed.values()
-    assert list(followed.readers) == []
+    [readers] = made.live._readers.values()
+    assert list(readers) == []
+
+
+def test_later_reader_gets_everything_when_the_node_reports_it_again() -> None:
+    made = Made()
+    made.arrive(0, b"one\ntwo\n")
+    later = OutputLines(BOTH)
+    made.live.follow(made.job, later)
+    made.arrive(0, b"one\ntwo\nthree\n")
+    assert made.end(b"one\ntwo\nthree\n") == list(later) == ["one", "two", "three"]
+
+
+def test_several_threads_may_take_from_one_reader() -> None:
+    made = Made()
+    found: list[list[str]] = [[], []]
+    threads = [threading.Thread(target=lambda own=own: own.extend(made.lines)) for own in found]  # type: ignore[misc]
+    for thread in threads:
+        thread.start()
+    for number in range(100):
+        made.arrive(2 * number, b"x\n")
+    made.live.end(made.job, b"", 1, (b"x\n" * 100, b""))
+    made.live.finish([JobId(1)])
+    for thread in threads:
+        thread.join(20)
+    assert sorted(found[0] + found[1]) == ["x"] * 100 and not any(thread.is_alive() for thread in threads)
 
 
 def test_echo_shows_all_jobs_also_those_that_were_too_short_to_be_followed() -> None:
@@ -162,11 +203,32 @@ def test_unknown_stream_is_refused() -> None:
 
 
 def test_lines_are_printed_to_the_stream_of_their_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    out, err = io.StringIO(), io.StringIO()
+    out, err, echo = io.StringIO(), io.StringIO(), Echo()
     monkeypatch.setattr(sys, "stdout", out)
     monkeypatch.setattr(sys, "stderr", err)
-    print_lines("stdout", "[n 1] ", ["a", "b"])
-    print_lines("stderr", "", ["c"])
+    echo.print("stdout", "[n 1] ", ["a", "b"])
+    echo.print("stderr", "", ["c"])
     monkeypatch.setattr(sys, "stdout", None)
-    print_lines("stdout", "", ["lost"])
+    echo.print("stdout", "", ["lost"])
     assert (out.getvalue(), err.getvalue()) == ("[n 1] a\n[n 1] b\n", "c\n")
+
+
+def test_character_that_the_stream_cannot_encode_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(data, encoding="ascii"))
+    Echo().print("stdout", "", ["caf\u00e9", "plain"])
+    assert data.getvalue() == b"caf\\xe9\nplain\n"
+
+
+def test_stream_that_is_broken_is_reported_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError("the reader has gone")
+
+    echo = Echo()
+    monkeypatch.setattr(sys, "stdout", Broken())
+    for _ in range(3):
+        echo.print("stdout", "", ["a"])
+    assert caplog.messages == ["the output of jobs is not printed any more: the reader has gone"]

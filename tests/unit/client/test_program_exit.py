@@ -45,11 +45,11 @@ def cluster(
     return SimpleNamespace(
         name="f",
         steps=steps,
-        _engine=SimpleNamespace(stage=stage),
+        _engine=SimpleNamespace(stage=stage, cancel_all=lambda is_requested: steps.append("cancel")),
+        _hub=SimpleNamespace(call=lambda function, *args: function(*args)),
         _count=count,
         _recovery=recovery,
         _leave_for_recovery=lambda: steps.append("leave for recovery"),
-        _cancel_all=lambda: steps.append("cancel"),
         _leave=lambda limit, patience: steps.append(("leave", limit, patience)),
     )
 

@@ -20,6 +20,8 @@ from gdispy.protocol.messages import (
     Cpus,
     Ended,
     Event,
+    Explain,
+    Explained,
     Fenced,
     FileContents,
     Follow,
@@ -107,6 +109,8 @@ EXAMPLES: list[Message] = [
     StatusRequest(C, 1),
     Status(C, 1, [ROW], 0, ["text"]),
     Notice(C, "text"),
+    Explain(C, 1, 1, True),  # type: ignore[arg-type]
+    Explained(C, 1, ["state", "running"]),
     Cpus(3, ""),
     Limit(C, 2, 1 << 30),
     Availability([50.0, 1e9, 2e9, 100.0]),

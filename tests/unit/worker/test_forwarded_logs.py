@@ -15,8 +15,8 @@ from gdispy.worker.forwarded_logs import (
     MARK,
     TEXT_LIMIT,
     ForwardHandler,
+    Forwarding,
     client_levels,
-    forward_logs,
     pack_record,
     unpack_record,
 )
@@ -98,7 +98,7 @@ def test_records_of_a_job_are_sent_by_it_and_others_go_to_the_log_of_the_node(
 ) -> None:
     sent: list[bytes] = []
     kept: list[logging.LogRecord] = []
-    forward_logs({"": logging.INFO, "gdispy.test.forwarded": logging.ERROR})
+    Forwarding({"": logging.INFO, "gdispy.test.forwarded": logging.ERROR})
     assert [type(each) for each in logging.getLogger().handlers] == [ForwardHandler]
     monkeypatch.setattr(logging.getLogger(NODE_LOGGER), "handle", kept.append)
     logging.getLogger("gdispy.test.forwarded").error("in setup")
@@ -107,3 +107,15 @@ def test_records_of_a_job_are_sent_by_it_and_others_go_to_the_log_of_the_node(
     logging.getLogger("gdispy.test.forwarded").info("too low")
     assert [each.getMessage() for each in kept] == ["in setup"]
     assert [(forwarded_logs.unpack_record(each) or {})["msg"] for each in sent] == ["in a job"]
+
+
+def test_what_a_job_does_to_handlers_and_loggers_does_not_concern_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Forwarding({"": logging.INFO})
+    [handler] = logging.getLogger().handlers
+    seen: list[list[logging.Handler]] = []
+    run = made.around(lambda arguments, job: seen.append(list(logging.getLogger().handlers)) or (11, b"", ""))  # type: ignore[func-returns-value]
+    logging.getLogger().handlers.clear()
+    logging.getLogger("gdispy.test.forwarded").disabled = True
+    monkeypatch.setitem(forwarded_logs.sys.modules, "logging.config", None)
+    assert run(b"", None) == (11, b"", "")  # type: ignore[arg-type]
+    assert seen == [[handler]] and not logging.getLogger("gdispy.test.forwarded").disabled

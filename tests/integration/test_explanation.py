@@ -1,0 +1,110 @@
+"""`job.explain()`, `job.stack()` and `cluster.explain()` with real nodes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import gdispy
+from gdispy import JobCluster
+from tests.support.daemons import Daemon
+from tests.support.jobs import print_lines
+from tests.support.waiting import eventually
+
+Make = Callable[..., JobCluster]
+
+
+def compute_in_c(count: int) -> int:
+    print("begin", flush=True)
+    return sum(range(count))
+
+
+def wait_in_a_thread(directory: str) -> int:
+    import threading
+
+    thread = threading.Thread(target=print_lines, args=(directory, 1), name="own thread")
+    thread.start()
+    thread.join()
+    return 1
+
+
+def runs(job: gdispy.DispyJob) -> bool:
+    return bool(eventually(lambda: job.status == gdispy.DispyJob.Running))
+
+
+def test_running_job_is_seen_with_its_process_its_output_and_its_stack(one: Make, tmp_path: Path) -> None:
+    made = one(print_lines)
+    job, waiting = made.submit(str(tmp_path), 1), made.submit(str(tmp_path), 1)
+    assert runs(job)
+    found = job.explain()
+    assert eventually(lambda: job.explain().get("last output") == "line 0")
+    assert found.get("state") == "Running" and found.get("node") and int(found.get("process"))
+    assert found.get("memory").endswith("MiB") and "in print_lines" in found.get("stack")
+    assert "gdispy/worker" not in found.get("stack") and "<string>" not in found.get("stack")
+    assert "1 of them with its own jobs" in waiting.explain().get("waits for")
+    assert "1 of them with its own jobs" in made.explain().get("waits for")
+    with pytest.raises(gdispy.ConfigError, match="has no Python stack at present"):
+        waiting.stack()
+    (tmp_path / "0").touch()
+    assert job() == waiting() == 1
+    assert job.explain().get("state") == "Finished"
+    with pytest.raises(gdispy.ConfigError, match="does not run: Finished"):
+        job.stack()
+
+
+def test_job_that_computes_in_c_is_seen_at_once_and_goes_on_undisturbed(one: Make) -> None:
+    job = one(compute_in_c).submit(100_000_000)
+    assert runs(job)
+    stacks = []
+    until = time.monotonic() + 30
+    while len(stacks) < 20 and job.status == gdispy.DispyJob.Running and time.monotonic() < until:
+        try:
+            stacks.append(job.stack())
+        except gdispy.ConfigError:  # It has just ended.
+            break
+    assert stacks and all("in compute_in_c" in each for each in stacks)
+    assert job() == sum(range(100_000_000)) and job.stderr == ""
+
+
+def test_all_threads_are_shown(one: Make, tmp_path: Path) -> None:
+    job = one(wait_in_a_thread).submit(str(tmp_path))
+    assert runs(job)
+    assert eventually(lambda: "in print_lines" in job.stack() and "in wait_in_a_thread" in job.stack())
+    (tmp_path / "0").touch()
+    assert job() == 1
+
+
+def test_program_has_no_python_stack_of_its_own_but_the_rest(one: Make, tmp_path: Path) -> None:
+    program = tmp_path / "program.sh"
+    program.write_text('#!/bin/sh\necho word\nwhile [ ! -e "$1/0" ]; do sleep 0.05; done\n')
+    program.chmod(0o755)
+    job = one(str(program)).submit(str(tmp_path))
+    assert runs(job)
+    assert eventually(lambda: job.explain().get("last output") == "word")
+    assert "below it" in job.explain().get("process")
+    (tmp_path / "0").touch()
+    assert job() == 0
+
+
+def test_shared_scheduler_answers_too_and_a_lost_one_is_told(
+    start_scheduler: Any, start_node: Any, secret_file: str, tmp_path: Path
+) -> None:
+    node: Daemon = start_node("--cpus", "1")
+    scheduler: Daemon = start_scheduler("-n", f"{node.place[0]}:{node.place[1]}")
+    host, port = scheduler.place
+    with gdispy.SharedJobCluster(
+        print_lines, scheduler_node=host, scheduler_port=port, secret_file=secret_file
+    ) as cluster:
+        job, waiting = cluster.submit(str(tmp_path), 1), cluster.submit(str(tmp_path), 1)
+        assert runs(job)
+        assert "in print_lines" in job.stack()
+        assert next(job.follow("stdout")) == "line 0"
+        assert "a free CPU" in waiting.explain().get("waits for")
+        scheduler.kill()
+        assert eventually(lambda: "cannot be reached" in waiting.explain().get("problem"))
+        cluster.cancel_all()
+        cluster.close(timeout=0, terminate=True)
