@@ -55,6 +55,7 @@ SUBCOMMANDS = {
     "relay": _command("relay", "make the nodes of this network known to programs in other networks"),
     "certificate": _command("certificate", "create a TLS certificate and its private key"),
     "journal": _command("journal", "show the contents of a recovery file or journal"),
+    "report": _command("report", "write a report of the jobs in a recovery file or journal"),
     "completion": _command("completion", "print the completion script of a shell: bash, zsh or fish"),
 }
 

@@ -56,7 +56,7 @@ def journal_main(words: Sequence[str] | None = None) -> int:
     options = parse(journal_parser(), words)
     set_up_logging("gdispy: %(message)s", options.debug)
     try:
-        reading = read(_file(options.file))
+        reading = read(checked_file(options.file))
     except (GdispyError, OSError) as error:
         return fail("gdispy journal", error)
     if options.json:
@@ -70,7 +70,7 @@ def journal_main(words: Sequence[str] | None = None) -> int:
     return EXIT_FAILED if reading.fault == "damaged" else 0
 
 
-def _file(path: str) -> str:
+def checked_file(path: str) -> str:
     """Returns the path unless it is a directory. Raises ConfigError."""
     if os.path.isdir(path):
         inside = os.path.join(path, "journal")

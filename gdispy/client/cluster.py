@@ -49,6 +49,7 @@ from gdispy.client.parameters import (
 )
 from gdispy.client.program_exit import HASTY_LIMIT, close_all
 from gdispy.client.progress_bar import Counts, wait_with_bar
+from gdispy.client.run_report import write_report
 from gdispy.client.scheduler_pool import LocalSchedulerKey
 from gdispy.client.settings import ClusterSettings
 from gdispy.client.status import ClusterStatus, DispyNode, table
@@ -345,8 +346,8 @@ class JobCluster:
         """Cancel a job, queued or running: KeyboardInterrupt is raised in the job first, then SIGTERM and SIGKILL are
         sent. A copy of a job, which a callback gets, stands for the job.
 
-        Returns 0, or -1 for a job that has ended, was cancelled before, or belongs to another cluster. Cancellation is
-        asynchronous: `status` is Cancelled immediately; wait for the job to see its final status.
+        Returns 0, or -1 for a job that has ended, was cancelled before, or belongs to another cluster. `status` is
+        Cancelled immediately; wait for the job to see its final status.
         """
         if not isinstance(job, DispyJob):
             raise ConfigError(f"cancel takes a job, not {type(job).__name__}")
@@ -406,9 +407,8 @@ class JobCluster:
         """Wait until all submitted jobs have ended and their callbacks have returned, including jobs that callbacks
         submit; False if `timeout` seconds pass first. With `jobs`, wait only until those jobs have ended.
 
-        In a callback, `wait` waits for jobs only, not for callbacks. With `progress`, a bar on standard error shows the
-        number of jobs that have ended, and of those that have failed; if standard error is not a terminal, a line is
-        printed from time to time. tqdm is used for the bar if it is installed.
+        In a callback, `wait` waits for jobs only, not for callbacks. With `progress`, a bar on standard error shows how
+        many jobs have ended, and how many have failed; if it is not a terminal, a line from time to time.
         """
         check_timeout(timeout)
         if jobs is not None:
@@ -442,6 +442,10 @@ class JobCluster:
         """Why jobs of this cluster wait, for people; see `DispyJob.explain`."""
         return explain_cluster(self._engine, self.status().problems)
 
+    def report(self, path: object) -> None:
+        """Write a report of the jobs that have ended to a file: .html, .json, or .trace.json for Perfetto."""
+        write_report(path, self.name, self._engine.table.record)
+
     def print_status(self, wall_time: float | None = None) -> None:
         """Print a table of the nodes and their work."""
         took = time.time() - self._started if wall_time is None else wall_time
@@ -453,8 +457,8 @@ class JobCluster:
         """Detach this program from its jobs; they keep running. For a cluster with `fault_recover`.
 
         Jobs on nodes continue there, and their results are kept. The recovery file stays, and its path is returned:
-        `fault_recover_jobs` collects the results, in any process, and a cluster with `resume=True` continues with all
-        jobs, including those that no node has started. Raises ConfigError if there is no recovery file.
+        `fault_recover_jobs` collects the results, and a cluster with `resume=True` continues with all jobs, also those
+        that no node has started. Raises ConfigError if there is no recovery file.
         """
         self._engine.refuse_fork()
         if self._recovery is None:
@@ -469,8 +473,7 @@ class JobCluster:
         are removed.
 
         With `timeout` (seconds), returns False if jobs are still pending then, unless `terminate` is true: then they
-        are cancelled, no more jobs are accepted, and running callbacks are abandoned after 2 seconds. Returns True when
-        closed, None if it was closed before.
+        are cancelled, and running callbacks are abandoned after 2 seconds. Returns True, None if it was closed before.
         """
         check_timeout(timeout)
         if self._closed:
@@ -542,10 +545,8 @@ class JobCluster:
         return self._nodes.jobs_on(node, from_node)
 
     def send_file(self, path: object, node: object, relay: bool = False) -> int:
-        """Put a file into the directory of the computation on a node. Returns 0, or -1 and logs the reason.
-
-        Raises ConfigError for a file that cannot be read. `relay` is for compatibility only.
-        """
+        """Put a file into the directory of the computation on a node. Returns 0, or -1 and logs the reason. Raises
+        ConfigError for a file that cannot be read."""
         return self._nodes.send_file(path, node, relay)
 
     # In the user's thread

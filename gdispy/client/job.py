@@ -566,15 +566,7 @@ class KeptJob(DispyJob):
         return job
 
 
-STATUS_NAMES = {
-    job_status.CREATED: "Created",
-    job_status.RUNNING: "Running",
-    job_status.PROVISIONAL_RESULT: "ProvisionalResult",
-    job_status.CANCELLED: "Cancelled",
-    job_status.TERMINATED: "Terminated",
-    job_status.ABANDONED: "Abandoned",
-    job_status.FINISHED: "Finished",
-}
+STATUS_NAMES = job_status.NAMES
 
 
 def _settle(future: asyncio.Future[None]) -> None:

@@ -17,9 +17,11 @@ from gdispy.buffers.memory_file import OpenFile
 from gdispy.client.completion import Completion
 from gdispy.client.forwarded_logs import take_record
 from gdispy.client.job import ARGUMENTS_LIMIT, DispyJob
+from gdispy.client.job_errors import error_line
 from gdispy.client.live_output import Echo, LiveOutput
 from gdispy.client.node_table import NodeTable
 from gdispy.client.result_payload import Plain
+from gdispy.client.run_record import RunRecord
 from gdispy.client.settings import ClusterSettings
 from gdispy.client.status import DispyNode
 from gdispy.client.user_callbacks import JobCallback, UserCallbacks
@@ -62,6 +64,7 @@ class JobTable:
         #: Handles log records, and prints lines; None if neither is wanted.
         self.printer = CallbackRunner() if settings.echo or settings.logs else None
         self._echoes = Echo()
+        self.record = RunRecord()
         #: Jobs of the previous run of the program whose end was passed to the callback.
         self.told: set[JobId] = set()
         #: Jobs that were abandoned with their nodes.
@@ -79,6 +82,7 @@ class JobTable:
             columns = [[column[place] for place in picks] for column in columns]
         gates: list[Gate] = []
         address, before, seen, sent = ended.address, len(jobs), 0, 0
+        self._note(ended, columns)
         rows = zip(*columns, strict=True)
         try:
             for number, code, start, end, exception, result, output, error, left_out in rows:
@@ -128,6 +132,15 @@ class JobTable:
                 gate.open()
             if self.live.is_active:
                 self.live.finish(columns[0])
+
+    def _note(self, ended: Ended, columns: list[list[Any]]) -> None:
+        """Record the jobs of a message, for reports."""
+        node, jobs = self._nodes.get(ended.node), self.jobs
+        numbers, statuses, starts, ends, exceptions = columns[:5]
+        submitted = [jobs[number].submit_time for number in numbers]
+        errors = {place: error_line(text) for place, text in enumerate(exceptions) if text} if any(exceptions) else {}
+        name = node.name if node is not None else ended.address
+        self.record.note(name, numbers, statuses, submitted, starts, ends, errors)
 
     def show_rest(self, ended: Ended, picks: list[int] | None) -> None:
         """Show what has not been shown yet of the output of jobs that are about to `end`."""

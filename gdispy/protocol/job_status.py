@@ -11,6 +11,16 @@ TERMINATED = 9
 ABANDONED = 10
 FINISHED = 11
 
+NAMES = {
+    CREATED: "Created",
+    RUNNING: "Running",
+    PROVISIONAL_RESULT: "ProvisionalResult",
+    CANCELLED: "Cancelled",
+    TERMINATED: "Terminated",
+    ABANDONED: "Abandoned",
+    FINISHED: "Finished",
+}
+
 #: Final statuses.
 FINAL = frozenset((CANCELLED, TERMINATED, ABANDONED, FINISHED))
 

@@ -14,7 +14,18 @@ import pytest
 DOCS = Path(__file__).parents[2] / "docs"
 RECIPES = DOCS / "recipes.md"
 #: Pages that begin with a short program.
-GUIDE = ("debugging", "executor", "files", "limits", "node-data", "notebooks", "optimise", "scheduling", "values")
+GUIDE = (
+    "debugging",
+    "reports",
+    "executor",
+    "files",
+    "limits",
+    "node-data",
+    "notebooks",
+    "optimise",
+    "scheduling",
+    "values",
+)
 PAGES = [RECIPES, DOCS / "recovery.md", *(DOCS / "guide" / f"{name}.md" for name in GUIDE)]
 
 

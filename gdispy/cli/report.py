@@ -1,0 +1,119 @@
+"""The command `gdispy report FILE`: a report of the jobs that a recovery file, or a scheduler's journal, has.
+
+It only reads, also while another process writes, and unpickles nothing. The file is read twice for each computation, so
+memory does not grow with the results in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+
+from gdispy.cli.journal import checked_file
+from gdispy.cli.options import Once, add_common_options, fail, parse, set_up_logging
+from gdispy.client.job_errors import error_line
+from gdispy.client.run_record import JobRecord
+from gdispy.client.run_report import as_json, write
+from gdispy.client.run_summary import summarize
+from gdispy.errors import ConfigError, GdispyError
+from gdispy.journal.format import facts_in
+from gdispy.protocol.ids import ComputationId, Instance
+from gdispy.protocol.messages import Ended, Open, Prepare
+from gdispy.rules.history.facts import Met, Owned, Unplaced
+
+_EXAMPLES = """examples:
+  gdispy report jobs.recover                      writes jobs.recover.html
+  gdispy report jobs.recover -o run.html
+  gdispy report jobs.recover --json               the figures as JSON on standard output
+  gdispy report jobs.recover --trace run.trace.json
+  gdispy report ~/.local/state/gdispy/scheduler-51347/journal --computation compute -o run.html
+
+A recovery file has all jobs of its program. A scheduler's journal has those whose outcomes were not collected yet.
+Times of submission are not in these files: a report that a program writes itself (cluster.report) has them.
+"""
+
+
+def report_parser() -> argparse.ArgumentParser:
+    """The options of `gdispy report`."""
+    parser = argparse.ArgumentParser(
+        prog="gdispy report",
+        description="Write a report of the jobs in a recovery file or journal.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("file", metavar="FILE", help="the recovery file or journal; it may be in use")
+    add("-o", "--output", action=Once, default="", metavar="FILE", help="the page to write (default: FILE.html)")
+    add("--json", action="store_true", help="print the figures as JSON instead")
+    text = "write a trace instead, in the format of Chrome and Perfetto; the name ends with .trace.json"
+    add("--trace", action=Once, default="", metavar="FILE", help=text)
+    text = "name of the computation, if the file has several; its identifier in hexadecimal digits also works"
+    add("--computation", action=Once, default="", metavar="NAME", help=text)
+    add_common_options(parser)
+    return parser
+
+
+def report_main(words: Sequence[str] | None = None) -> int:
+    """`gdispy report`; the exit code: 1 if no job in the file has ended."""
+    options = parse(report_parser(), words)
+    set_up_logging("gdispy: %(message)s", options.debug)
+    try:
+        path = checked_file(options.file)
+        if options.trace and not options.trace.endswith(".trace.json"):
+            raise ConfigError(f"the name of a trace ends with .trace.json, not {options.trace!r}")
+        if options.output and not options.output.endswith(".html"):
+            raise ConfigError(f"-o is a page, whose name ends with .html, not {options.output!r}")
+        computation, name = _chosen(path, options.computation)
+
+        def records() -> Iterator[JobRecord]:
+            return ended_jobs(path, computation)
+
+        if next(records(), None) is None:
+            raise GdispyError(f"no job of {name} in {path} has ended")
+        if options.json:
+            print(json.dumps(as_json(summarize(name, records)), indent=2))
+            return 0
+        goal = options.trace or options.output or f"{path}.html"
+        write(goal, name, records)
+    except (GdispyError, OSError) as error:
+        return fail("gdispy report", error)
+    sys.stdout.write(f"{goal}\n")
+    return 0
+
+
+def _chosen(path: str, wanted: str) -> tuple[ComputationId, str]:
+    """The computation to report, and its name. Raises ConfigError if that is not clear."""
+    names: dict[ComputationId, str] = {}
+    for fact in facts_in(path):
+        if isinstance(fact, Open):
+            names.setdefault(fact.computation, fact.computation.hex())
+        elif isinstance(fact, Owned | Prepare) and fact.computation in names:
+            names[fact.computation] = fact.name
+    found = {number: name for number, name in names.items() if not wanted or wanted in (name, number.hex())}
+    if not found:
+        raise ConfigError(f"{path} has no computation{f' named {wanted}' if wanted else ''}")
+    if len(found) > 1:
+        shown = ", ".join(f"{name} ({number.hex()})" for number, name in found.items())
+        raise ConfigError(f"{path} has several computations, choose one with --computation: {shown}")
+    return next(iter(found.items()))
+
+
+def ended_jobs(path: str, computation: ComputationId) -> Iterator[JobRecord]:
+    """The jobs of a computation that have ended, in the order of their ends; a job that has run again has several."""
+    nodes: dict[bytes, str] = {}
+    seen: set[int] = set()
+    for fact in facts_in(path):
+        if isinstance(fact, Met) and fact.computation == computation:
+            nodes[fact.node] = fact.name
+        elif isinstance(fact, Unplaced) and fact.computation == computation:
+            seen.difference_update(fact.jobs)  # They run again.
+        elif isinstance(fact, Ended) and fact.computation == computation:
+            node = nodes.get(Instance(fact.node), fact.address)
+            for place, job in enumerate(fact.jobs):
+                if job not in seen:
+                    seen.add(job)
+                    error = error_line(fact.exceptions[place]) if fact.exceptions[place] else ""
+                    times = fact.starts[place], fact.ends[place]
+                    yield JobRecord(job, fact.statuses[place], 0.0, *times, node, error)

@@ -1,0 +1,121 @@
+"""What a cluster has run: when, where and how each job has ended, for reports.
+
+`note` is called in the hub for each message of ends, `rows` in the user's thread. Records are kept packed, about thirty
+bytes a job, in memory at first and then in an unnamed file.
+
+Invariants:
+1. A record is written once, in the order of the ends, and never changes.
+2. Memory is bounded by `MEMORY_LIMIT`; what is above `DISK_LIMIT`, or does not fit on the disk, is counted and left
+   out.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import msgpack
+
+#: Bytes of records in memory, and on disk.
+MEMORY_LIMIT = 256 * 1024
+DISK_LIMIT = 512 * 1024 * 1024
+
+
+class JobRecord(NamedTuple):
+    """One job that has ended. Times are seconds since the epoch; `started` and `ended` by the clock of the node."""
+
+    job: int
+    #: As in `DispyJob.status`.
+    status: int
+    submitted: float
+    #: 0 if it has never started.
+    started: float
+    ended: float
+    #: The name of its node, or ''.
+    node: str
+    #: The failure in one line, or ''.
+    error: str
+
+
+class RunRecord:
+    """The records of one cluster."""
+
+    def __init__(self) -> None:
+        #: The records in memory, until they are moved to the file; the file's descriptor, -1 for none; their size.
+        self._data = bytearray()
+        self._fd = -1
+        self._size = 0
+        self._lock = threading.Lock()
+        #: The number of records, and of jobs without one.
+        self.count = self.left_out = 0
+        self._is_broken = False
+
+    def note(
+        self,
+        node: str,
+        jobs: Sequence[int],
+        statuses: Sequence[int],
+        submitted: Sequence[float],
+        starts: Sequence[float],
+        ends: Sequence[float],
+        errors: dict[int, str],
+    ) -> None:
+        """Jobs have ended on a node: columns with an entry for each, and the failures by index."""
+        if self._is_broken:
+            self.left_out += len(jobs)
+            return
+        data = msgpack.packb([node, jobs, statuses, submitted, starts, ends, errors])
+        with self._lock:
+            try:
+                self._append(data)
+            except OSError:  # No room on the disk.
+                self._is_broken = True
+                self.left_out += len(jobs)
+                return
+            self._size += len(data)
+            self.count += len(jobs)
+
+    def _append(self, data: bytes) -> None:
+        if self._fd < 0 and self._size + len(data) <= MEMORY_LIMIT:
+            self._data += data
+            return
+        if self._size + len(data) > DISK_LIMIT:
+            raise OSError("the record is full")
+        if self._fd < 0:
+            self._fd = _unnamed_file()
+            weakref.finalize(self, os.close, self._fd)
+            _write(self._fd, bytes(self._data), 0)
+            self._data.clear()
+        _write(self._fd, data, self._size)
+
+    def rows(self) -> Iterator[JobRecord]:
+        """The records so far."""
+        unpacker = msgpack.Unpacker(strict_map_key=False)
+        place, end = 0, self._size
+        while place < end:
+            data = self._read(place, min(MEMORY_LIMIT, end - place))
+            place += len(data)
+            unpacker.feed(data)
+            for node, *columns, errors in unpacker:
+                for index, (job, status, submitted, started, ended) in enumerate(zip(*columns, strict=True)):
+                    yield JobRecord(job, status, submitted, started, ended, node, errors.get(index, ""))
+
+    def _read(self, place: int, size: int) -> bytes:
+        with self._lock:
+            return bytes(self._data[place : place + size]) if self._fd < 0 else os.pread(self._fd, size, place)
+
+
+def _unnamed_file() -> int:
+    fd, path = tempfile.mkstemp(prefix="gdispy-record-")
+    os.unlink(path)
+    return fd
+
+
+def _write(fd: int, data: bytes, place: int) -> None:
+    while data:
+        written = os.pwrite(fd, data, place)
+        data, place = data[written:], place + written

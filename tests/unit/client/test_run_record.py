@@ -1,0 +1,63 @@
+"""Records of jobs, in memory and in a file."""
+
+from __future__ import annotations
+
+import pytest
+
+from gdispy.client import run_record
+from gdispy.client.run_record import JobRecord, RunRecord
+
+
+@pytest.fixture
+def record() -> RunRecord:
+    return RunRecord()
+
+
+def note(record: RunRecord, *jobs: int, node: str = "lab1", errors: dict[int, str] | None = None) -> None:
+    count = len(jobs)
+    record.note(node, list(jobs), [11] * count, [1.0] * count, [2.0] * count, [3.5] * count, errors or {})
+
+
+def test_records_come_back_in_the_order_of_the_ends(record: RunRecord) -> None:
+    note(record, 3, 1, errors={1: "ValueError: 5"})
+    note(record, 2, node="lab2")
+    assert list(record.rows()) == [
+        JobRecord(3, 11, 1.0, 2.0, 3.5, "lab1", ""),
+        JobRecord(1, 11, 1.0, 2.0, 3.5, "lab1", "ValueError: 5"),
+        JobRecord(2, 11, 1.0, 2.0, 3.5, "lab2", ""),
+    ]
+    assert (record.count, record.left_out) == (3, 0)
+
+
+def test_many_records_are_read_in_pieces_also_while_others_are_added(
+    record: RunRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_record, "MEMORY_LIMIT", 100)
+    for number in range(500):
+        note(record, number)
+    rows = record.rows()
+    first = next(rows)
+    note(record, 1000)
+    assert [first.job, *(each.job for each in rows)] == list(range(500))
+    assert [each.job for each in record.rows()][-1] == 1000
+
+
+def test_what_does_not_fit_is_counted(record: RunRecord, monkeypatch: pytest.MonkeyPatch) -> None:
+    note(record, 1)
+    monkeypatch.setattr(run_record, "MEMORY_LIMIT", 50)
+    monkeypatch.setattr(run_record, "DISK_LIMIT", 60)
+    note(record, 2, 3)
+    note(record, 4)
+    assert [each.job for each in record.rows()] == [1] and (record.count, record.left_out) == (1, 3)
+
+
+def test_disk_without_room_is_no_error_of_the_program(record: RunRecord, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> int:
+        raise OSError("no space")
+
+    note(record, 1)
+    monkeypatch.setattr(run_record, "MEMORY_LIMIT", 50)
+    monkeypatch.setattr(run_record, "_unnamed_file", fail)
+    note(record, 2)
+    note(record, 3)
+    assert [each.job for each in record.rows()] == [1] and (record.count, record.left_out) == (1, 2)
