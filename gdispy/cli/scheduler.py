@@ -18,6 +18,7 @@ from gdispy.buffers.native import memory_size
 from gdispy.cli import console
 from gdispy.cli.options import (
     NEVER,
+    FirstAndOthers,
     Once,
     ResolvedOptions,
     add_common_options,
@@ -41,7 +42,7 @@ from gdispy.runtime.greenlets import keep_running
 from gdispy.runtime.process_hardening import harden
 from gdispy.runtime.service_manager import ServiceManager
 from gdispy.shared_scheduler.service import SharedScheduler, SharedSchedulerSettings
-from gdispy.transport.credentials import Secret, find_secret, with_tls
+from gdispy.transport.credentials import Secret, find_secret, with_others, with_tls
 from gdispy.transport.interfaces import announced
 
 _PROGRAM = "gdispy-scheduler"
@@ -106,7 +107,9 @@ def _add_secrets(group: argparse._ArgumentGroup) -> None:
             help="private key of the certificate, if it is in a separate file",
         )
     add("-s", "--secret", default="", help="secret for both nodes and clients")
-    add("--secret-file", "--secret_file", default="", metavar="FILE", help="file with the secret for both")
+    text = "file with the secret for both; may be repeated: the first is used, all are accepted"
+    add("--secret-file", "--secret_file", action=FirstAndOthers, default="", metavar="FILE", help=text)
+    group.set_defaults(other_secret_files=[])
     add("--insecure", action="store_true", help="use no secret; works on this machine only")
 
 
@@ -314,6 +317,7 @@ def _secret(options: ResolvedOptions, whose: str) -> Secret:
         found = find_secret(own, file)
     else:
         found = find_secret(options.secret, options.secret_file, options.insecure)
+        found = with_others(found, options.other_secret_files)
     certfile, keyfile = getattr(options, f"{whose}_certfile"), getattr(options, f"{whose}_keyfile")
     return with_tls(found, certfile, keyfile, serves=whose == "cluster", what=f"--{whose}_")
 

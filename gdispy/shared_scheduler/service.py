@@ -161,11 +161,12 @@ class SharedScheduler:
         )
         self._scheduler.listens(self._listener.port)
 
-    def _doors(self, settings: SharedSchedulerSettings) -> dict[bytes, bytes]:
+    def _doors(self, settings: SharedSchedulerSettings) -> dict[bytes, list[bytes]]:
         """Open the ports for clients, and for nodes that this side cannot reach."""
-        doors = {CLIENT_TO_SCHEDULER: settings.client_secret.for_tcp()}
-        if settings.client_secret.insecure or not settings.node_secret.insecure:
-            doors[NODE_TO_SCHEDULER] = settings.node_secret.for_tcp()
+        clients, nodes = settings.client_secret, settings.node_secret
+        doors = {CLIENT_TO_SCHEDULER: [clients.for_tcp(), *clients.others_for_tcp()]}
+        if clients.insecure or not nodes.insecure:
+            doors[NODE_TO_SCHEDULER] = [nodes.for_tcp(), *nodes.others_for_tcp()]
         return doors
 
     @property
