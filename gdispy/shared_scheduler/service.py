@@ -214,11 +214,13 @@ class SharedScheduler:
     def overview(self, question: int = 0) -> Overview:
         rules = self._scheduler.rules
         rows: list[ComputationOverviewRow] = []
+        notes = rules.node_notes()
         for proxy in self._proxies.values():
             where = proxy.address if proxy.connection is not None else ""
             found = rules.computation_rows(proxy.mailbox.peer)
             rows += [ComputationOverviewRow(proxy.mailbox.name, where, *row) for row in found]
-        return Overview(question, rules.node_rows(), rows)
+            notes += [f"{proxy.mailbox.name}: {line}" for line in rules.waits(proxy.mailbox.peer, time.monotonic())]
+        return Overview(question, rules.node_rows(), rows, notes)
 
     # Connections
 
