@@ -74,7 +74,6 @@ logger = logging.getLogger(__name__)
 #: A message that makes a computation known.
 Opening = TypeVar("Opening", bound=Open | Prepare)
 
-#: Roles of the connections that clients open.
 #: Seconds between two checks for clients that stay away.
 CLIENT_LOOK_INTERVAL = 5.0
 #: Bytes pending for a client above which no more of its jobs are placed, and seconds between two checks of that.
