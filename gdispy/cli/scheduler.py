@@ -126,8 +126,8 @@ def _add_policies(group: argparse._ArgumentGroup) -> None:
     text = "round-robin between computations (default: fair share per client)"
     add("--fair_cluster_scheduler", action="store_true", help=text)
     add("--early_cluster_scheduler", action="store_true", help="serve computations in order of arrival")
-    text = "weight of the programs on a host, given by name or address; the default is 1; may be repeated"
-    add("--weight", action="append", metavar="HOST=NUMBER", help=text)
+    text = "weight of the programs of a user, or on a host (its name or address); the default is 1; may be repeated"
+    add("--weight", action="append", metavar="NAME=NUMBER", help=text)
     add("--cooperative", action="store_true", help="allow clients to change how many CPUs of a node are used")
 
 
@@ -301,7 +301,7 @@ def _weights(given: str | Iterable[str] | None) -> dict[str, float]:
         except ValueError:
             weight = 0.0
         if not name or not 0 < weight < 1e6:
-            raise ConfigError(f"--weight {word!r}: write HOST=NUMBER, such as lab3=2")
+            raise ConfigError(f"--weight {word!r}: write HOST=NUMBER or USER=NUMBER, such as lab3=2")
         found[name] = weight
     return found
 

@@ -30,6 +30,7 @@ from gdispy.discovery import targets
 from gdispy.errors import ConfigError, ProtocolError
 from gdispy.execution.dependency_files import refusal
 from gdispy.net import Listener
+from gdispy.protocol import client_names
 from gdispy.protocol.handshake import Keys
 from gdispy.protocol.identity import computation_token
 from gdispy.protocol.ids import Instance, Peer
@@ -47,6 +48,8 @@ from gdispy.protocol.messages import (
     Prepare,
     ProgressAcked,
     Release,
+    Usage,
+    UsageRequest,
 )
 from gdispy.protocol.roles import CLIENT, CLIENT_TO_SCHEDULER, NODE_TO_SCHEDULER, RECOVERER, SCHEDULER
 from gdispy.protocol.rows import ComputationOverviewRow
@@ -65,6 +68,7 @@ from gdispy.runtime.limited_log import LimitedLog
 from gdispy.scheduler import Scheduler
 from gdispy.shared_scheduler.client_proxy import ClientProxy
 from gdispy.shared_scheduler.store import SchedulerStore
+from gdispy.shared_scheduler.usage_file import UsageFile
 from gdispy.transport import greeting
 from gdispy.transport.connection import ConnectedSocket, Connection, Handlers, next_peer
 from gdispy.transport.credentials import Secret, listening_addresses
@@ -111,7 +115,7 @@ class SharedSchedulerSettings:
     max_file_size: int = 0
     #: The quotas of one client.
     quotas: Quotas = NO_QUOTAS
-    #: The shares of clients, by their names or addresses, if they are not 1.
+    #: The shares of clients, by their users, hosts or addresses, if they are not 1.
     weights: dict[str, float] = field(default_factory=dict)
     #: The directory of its journal, '' for none: then it forgets everything when it ends.
     journal: str = ""
@@ -143,6 +147,8 @@ class SharedScheduler:
         self._scheduler.rules.has_local_nodes = False
         self._scheduler.on_client_fault = self._end_faulty
         self._scheduler.on_defect.append(self._on_defect)
+        self._usage = UsageFile(settings.journal)
+        self._scheduler.rules.watch_use(self._usage.count)
         self._failure: BaseException | None = None
         self._log = LimitedLog(logger)
         self._proxies: dict[Instance, ClientProxy] = {}
@@ -182,6 +188,7 @@ class SharedScheduler:
         try:
             self._scheduler.start()
             self._store.keep()
+            self._usage.keep()
             self._scheduler.rules.keeps_progress = self._store.remembers
             for history in self._store.histories:
                 self._scheduler.put(self._restore, history)
@@ -197,6 +204,7 @@ class SharedScheduler:
             for connection in list(self._connections.values()):
                 connection.close("the scheduler ends")
             self._scheduler.close()
+            self._usage.write()
             self._store.close()
         if self._failure is not None:
             raise self._failure
@@ -282,6 +290,9 @@ class SharedScheduler:
             if isinstance(message, OverviewRequest):
                 connection.answer(self.overview(message.question))
                 continue
+            if isinstance(message, UsageRequest):
+                connection.answer(Usage(message.question, self._usage.rows(message.days)))
+                continue
             try:
                 self._check_owner(proxy, message)
                 forward, answers = proxy.mailbox.incoming(message)
@@ -360,7 +371,9 @@ class SharedScheduler:
             ClientMailbox(next_peer(), client, name, self._settings.quotas), self._scheduler.no_more
         )
         weights = self._settings.weights
-        weight = weights.get(name, weights.get(address))
+        who = client_names.parse(name)
+        self._usage.admit(proxy.mailbox.peer, name)
+        weight = next((weights[each] for each in (who.user, who.host, address) if each in weights), None)
         if weight is not None:
             self._scheduler.rules.weights[proxy.mailbox.peer] = weight
         self._scheduler.admit(proxy.mailbox.peer, proxy)
@@ -450,6 +463,7 @@ class SharedScheduler:
                 if not mailbox.computations:
                     del self._proxies[instance]
                     self._scheduler.rules.weights.pop(mailbox.peer, None)
+                    self._usage.users.pop(mailbox.peer, None)
                     self._scheduler.dismiss(mailbox.peer)
                 elif mailbox.expires <= now:
                     self._scheduler.put(self._release_all, proxy)

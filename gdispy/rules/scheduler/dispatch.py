@@ -29,7 +29,7 @@ from gdispy.rules.scheduler.diagnostics import REASONS
 from gdispy.rules.scheduler.explanation import explain
 from gdispy.rules.scheduler.job_lifecycle import JobLifecycle
 from gdispy.rules.scheduler.membership import LEASE, Membership
-from gdispy.rules.scheduler.node_reports import NodeReports
+from gdispy.rules.scheduler.node_reports import NodeReports, OnUse
 from gdispy.rules.scheduler.placement import Placement
 from gdispy.rules.scheduler.provisioning import Provisioning
 from gdispy.rules.scheduler.reconciliation import Reconciliation
@@ -91,6 +91,10 @@ class Dispatch:
     @keeps_progress.setter
     def keeps_progress(self, value: bool) -> None:
         self._reports.keeps_progress = value
+
+    def watch_use(self, on_use: OnUse) -> None:
+        """Report each use of a node by jobs that have ended."""
+        self._reports.on_use = on_use
 
     # Clients
 
