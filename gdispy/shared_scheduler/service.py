@@ -370,10 +370,8 @@ class SharedScheduler:
         proxy = self._proxies[client] = ClientProxy(
             ClientMailbox(next_peer(), client, name, self._settings.quotas), self._scheduler.no_more
         )
-        weights = self._settings.weights
-        who = client_names.parse(name)
         self._usage.admit(proxy.mailbox.peer, name)
-        weight = next((weights[each] for each in (who.user, who.host, address) if each in weights), None)
+        weight = weight_of(name, address, self._settings.weights)
         if weight is not None:
             self._scheduler.rules.weights[proxy.mailbox.peer] = weight
         self._scheduler.admit(proxy.mailbox.peer, proxy)
@@ -495,3 +493,9 @@ class SharedScheduler:
 
     def _release_all(self, proxy: ClientProxy, now: float) -> Effects:
         return self._forward(proxy, [Release(each) for each in proxy.mailbox.computations], now)
+
+
+def weight_of(name: str, address: str, weights: dict[str, float]) -> float | None:
+    """The weight of a client: that of its user, else of its host, else of its address; None for the default."""
+    parts = client_names.parse(name)
+    return next((weights[each] for each in (parts.user, parts.host, address) if each in weights), None)
