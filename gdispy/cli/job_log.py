@@ -1,6 +1,6 @@
 """The log of jobs that have ended: the file of `--joblog`, in the format of GNU parallel.
 
-One line a job, written when the job has ended, in the order of the ends. A line is written by one call, so that after
+One line a job, written when the job has ended and its output was printed, or stored with `--results`. A line is written by one call, so that after
 a crash at most the last line is incomplete; it is ignored and removed by the next run.
 """
 

@@ -72,6 +72,12 @@ class _StandardOutput(_Output):
         raise OutputLost(self.failure)
 
 
+def is_lost(stream: TextIO) -> bool:
+    """Whether what is written to `sys.stderr` is dropped, since a write has failed."""
+    output = getattr(getattr(stream, "buffer", None), "raw", None)
+    return isinstance(output, _Output) and bool(output.failure)
+
+
 def guarded(program: str, command: Callable[[], int]) -> int:
     """Run a command; returns its exit code. Lost output is reported in one line on standard error and is a failure."""
     has_output = sys.stdout is not None
