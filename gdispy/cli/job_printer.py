@@ -14,9 +14,9 @@ from typing import Any, Protocol, TextIO
 
 from gdispy.cli.command_template import shown
 from gdispy.cli.job_outcome import JobLine, JobOutcome
-from gdispy.cli.job_output import Output, OutputSpool, parts, release
-from gdispy.cli.quoting import quoted
+from gdispy.cli.job_output import Output, OutputIncomplete, OutputSpool, parts, release
 from gdispy.cli.standard_streams import is_lost
+from gdispy.errors import GdispyError
 from gdispy.protocol.limits import printable_lines
 from gdispy.protocol.payload import Buffer
 
@@ -83,8 +83,7 @@ def tag_of(line: JobLine) -> bytes:
 
 def complain(outcome: JobOutcome) -> None:
     """Print why a job has failed."""
-    text = f"gdispy: job {outcome.line.number} ({quoted(outcome.line.arguments)}): {printable_lines(outcome.error)}"
-    print(text, file=sys.stderr)
+    print(f"gdispy: {outcome.line.name}: {printable_lines(outcome.error)}", file=sys.stderr)
 
 
 def write(stream: TextIO, pieces: Iterable[Buffer]) -> None:
@@ -161,6 +160,8 @@ class JobPrinter:
             self._form.print(outcome, (self._program, *shown(outcome.line.words)))
             if not (outcome.stderr and is_lost(sys.stderr)):
                 self._on_printed(outcome)
+        except OutputIncomplete as error:
+            raise GdispyError(f"{outcome.line.name}: {error}") from None
         finally:
             release(outcome.stdout)
             release(outcome.stderr)

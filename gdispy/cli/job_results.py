@@ -17,7 +17,7 @@ import os
 from pathlib import Path
 
 from gdispy.cli.job_outcome import JobOutcome
-from gdispy.cli.job_output import Output, parts
+from gdispy.cli.job_output import Output, OutputIncomplete, parts
 from gdispy.cli.quoting import quoted
 from gdispy.errors import ConfigError, GdispyError
 from gdispy.protocol.limits import printable
@@ -48,6 +48,8 @@ class ResultsFolder:
             _write(folder / "stderr", outcome.stderr)
             (folder / "status.new").write_bytes(os.fsencode(_status(outcome)))
             (folder / "status.new").replace(folder / "status")
+        except OutputIncomplete as error:
+            raise GdispyError(f"{outcome.line.name}: {error}") from None
         except OSError as error:
             raise GdispyError(f"the results of job {outcome.line.number} cannot be written: {error}") from None
 

@@ -27,6 +27,7 @@ from gdispy.cli.job_outcome import JobLine, JobOutcome, has_failed
 from gdispy.cli.job_printer import JobPrinter
 from gdispy.cli.job_results import ResultsFolder
 from gdispy.cli.live_lines import LiveLines
+from gdispy.cli.standard_streams import OutputLost, check_standard_output
 from gdispy.client import progress_bar
 from gdispy.client.cluster import JobCluster
 from gdispy.client.job import DispyJob
@@ -246,7 +247,7 @@ class ProgramRun:
         self._look = 0.0
 
     def run(self) -> bool:
-        """Run all jobs; returns whether the run has succeeded. After an interruption, what has ended was printed. Raises
+        """Run all jobs; returns whether the run has succeeded. If it is interrupted, what has ended is printed. Raises
         GdispyError if no node can run the jobs, or if output or records cannot be written."""
         try:
             self._run()
@@ -255,7 +256,9 @@ class ProgramRun:
                 self._interruption.report("terminating the running jobs")
                 self._take_ended()
             self._printer.print_rest()
-        except Hopeless:
+        except OutputLost:
+            raise
+        except GdispyError:  # What has ended is not lost for that.
             self._clear_bar()
             self._printer.print_rest()
             raise
@@ -348,6 +351,8 @@ class ProgramRun:
                 self._live.forget(job._number)
             self._free_slot(attempt)
             if has_failed(job) and attempt.number < self._attempts.limit and self._may_start():
+                if self._live is not None:
+                    self._live.print_rest(JobOutcome.of(attempt.line, job, attempt.number))
                 self._submit(attempt._replace(number=attempt.number + 1))
             else:
                 self._end(attempt, JobOutcome.of(attempt.line, job, attempt.number))
@@ -376,7 +381,8 @@ class ProgramRun:
     # Waiting
 
     def _wait(self) -> None:
-        """Wait until a job has ended or more arguments may have arrived, as long as a node exists or may appear."""
+        """Wait until a job has ended or more arguments may have arrived, as long as a node exists or may appear, and
+        standard output has a reader: the rest would be lost."""
         self._look_at_nodes()
         limit = LOOK_INTERVAL if self._bar is None else progress_bar.LOOK_INTERVAL
         if self._is_starved or self._window.waits_for_cpus:
@@ -388,6 +394,7 @@ class ProgramRun:
         now = time.monotonic()
         if now < self._look or not self._running:
             return
+        check_standard_output()
         status = self._cluster.status()
         self._window.adapt(sum(node.cpus for node in status.nodes))
         self._look = now + (INPUT_LOOK if self._window.waits_for_cpus else LOOK_INTERVAL)

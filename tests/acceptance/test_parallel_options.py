@@ -404,7 +404,8 @@ def test_time_limit_ends_a_program_soon(text: str, tmp_path: Path) -> None:
     """And not after the 3 seconds that a program has which handles the interrupt."""
     script = program(tmp_path / "slow", text)
     script.write_text(script.read_text().replace("#!/bin/sh", "#!/bin/bash"))
-    done = gdispy("--timeout", ".3", "--json", script, cwd=tmp_path)
+    done = gdispy("--timeout", ".3", "--json", "--joblog", "log", script, cwd=tmp_path)
+    assert log_rows(tmp_path / "log")[0][6] == "-1"
     row = json.loads(done.stdout)
     assert done.returncode == 1 and "no\n" not in row["stdout"] and row["seconds"] < 2.5
 
@@ -461,3 +462,25 @@ def test_no_line_is_lost_however_fast_they_are() -> None:
     lines = [*map(int, done.stdout.split())]
     assert done.returncode == 0 and sorted(lines) == sorted([*range(1, 400001), *range(1, 300001)])
     assert gdispy("--line-buffer", "--json", "true").returncode == 2
+
+
+def test_lines_of_attempts_that_fail_are_printed_however_short_they_are(tmp_path: Path) -> None:
+    here = shlex.quote(str(tmp_path))
+    script = program(tmp_path / "try", f"mkdir {here}/first 2>&- && echo first && exit 3; echo second; echo told >&2")
+    done = gdispy("--line-buffer", "--retries", "2", script)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"first\nsecond\n", b"told\n")
+
+
+# Readers of standard output that have gone
+
+
+@pytest.mark.parametrize("text", ["exec sleep 60", "echo begun; while :; do echo more; sleep .01; done"])
+def test_a_run_whose_output_nobody_reads_ends(text: str, tmp_path: Path) -> None:
+    """Although no job ends."""
+    command = [sys.executable, str(SCRIPTS / "gdispy"), "--local", str(program(tmp_path / "run", text))]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with ended(process):
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.wait(20) == 1
+        assert process.stderr.read() == b"gdispy: standard output was closed before all output was written\n"

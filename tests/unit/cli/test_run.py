@@ -201,7 +201,7 @@ def test_output_that_could_not_be_stored_is_a_failure_after_what_there_is(
     assert run(monkeypatch, cluster) == EXIT_FAILED
     file.release()
     out, err = output.read()
-    assert out == b"begin" and err == b"gdispy: the output of a job is incomplete: the disk is full\n"
+    assert out == b"begin" and err == b"gdispy: job 1 (): its output is incomplete: the disk is full\n"
 
 
 def cluster_for(monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[str, dict[str, Any]]:
