@@ -27,6 +27,8 @@ from gdispy.cli.job_outcome import JobLine, JobOutcome, has_failed
 from gdispy.cli.job_printer import JobPrinter
 from gdispy.cli.job_results import ResultsFolder
 from gdispy.cli.live_lines import LiveLines
+from gdispy.cli.node_wait import Hopeless as Hopeless
+from gdispy.cli.node_wait import NodeWait
 from gdispy.cli.standard_streams import OutputLost, check_standard_output
 from gdispy.client import progress_bar
 from gdispy.client.cluster import JobCluster
@@ -45,10 +47,6 @@ JOBS_WITH_FILES_AHEAD = 32
 JOBS_PER_CPU = 4
 #: Jobs that have ended and wait for their turn to be printed, at most.
 WAITING_LIMIT = 100_000
-
-
-class Hopeless(GdispyError):
-    """Every node has refused permanently."""
 
 
 class EndedJobs:
@@ -228,6 +226,7 @@ class ProgramRun:
         ended: EndedJobs | None = None,
         live: LiveLines | None = None,
         interruption: Interruption | None = None,
+        node_wait: NodeWait | None = None,
     ) -> None:
         """With `slots`, each job gets the number of its slot; with `live`, lines are printed while jobs run."""
         self._cluster = cluster
@@ -238,6 +237,7 @@ class ProgramRun:
         self._ended = ended or EndedJobs()
         self._live = live
         self._interruption = interruption or Interruption()
+        self._node_wait = node_wait or NodeWait()
         #: By the number of the attempt in the whole run.
         self._running: dict[int, tuple[DispyJob, _Attempt]] = {}
         self._started = 0
@@ -398,8 +398,7 @@ class ProgramRun:
         status = self._cluster.status()
         self._window.adapt(sum(node.cpus for node in status.nodes))
         self._look = now + (INPUT_LOOK if self._window.waits_for_cpus else LOOK_INTERVAL)
-        if status.is_hopeless:
-            raise Hopeless("\n  ".join(["no node can run the jobs, and no other node is expected.", *status.problems]))
+        self._node_wait.look(status, now)
 
     def _print_lines(self) -> None:
         if self._live is not None and self._live.have_arrived:

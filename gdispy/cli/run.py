@@ -19,6 +19,7 @@ from gdispy.cli.job_log import LoggedJobs
 from gdispy.cli.job_outcome import JobLine
 from gdispy.cli.job_printer import JobPrinter, JsonForm, PlainForm
 from gdispy.cli.live_lines import LiveLines
+from gdispy.cli.node_wait import LOCAL_ADVICE
 from gdispy.cli.options import EXIT_FAILED, fail, parse, set_up_logging
 from gdispy.cli.program_run import EndedJobs, JobRecords, ProgramRun, Slots, Totals
 from gdispy.cli.run_options import RunOptions, parser
@@ -109,7 +110,9 @@ def _run(
     bar = bar_for(totals.counts, stays=False) if shows else None
     rules = (chosen.window(), chosen.halt_rule, chosen.attempts)
     slots = Slots() if chosen.lines.have_slots else None
-    run = ProgramRun(cluster, lines, printer, records, *rules, totals, bar, slots, ended, live, interruption)
+    run = ProgramRun(
+        cluster, lines, printer, records, *rules, totals, bar, slots, ended, live, interruption, chosen.node_wait
+    )
     with cluster:
         try:
             with interruption.noted(ended.wake):
@@ -148,6 +151,7 @@ def _cluster(options: argparse.Namespace, files: list[str], received: JobFiles) 
         cluster: JobCluster = SharedJobCluster(options.program, scheduler_node=options.scheduler_node, **both)
     else:
         cluster = JobCluster(options.program, node_port=options.node_port, **both)
+        cluster._engine.scheduler.rules.local_advice = LOCAL_ADVICE
     cluster._engine.table.takes_files = True  # Large output is copied from files to standard output.
     cluster._engine.received.destination = received.destination
     return cluster

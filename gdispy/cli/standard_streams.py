@@ -73,7 +73,7 @@ class _StandardOutput(_Output):
     """Standard output: losing it is an error."""
 
     def check_reader(self) -> None:
-        """Raises OutputLost if it is a pipe that nobody reads any more, so that the next write will fail."""
+        """Raises OutputLost if it is a pipe without a reader, so that the next write will fail."""
         if not self.failure and has_no_reader(self._fd):
             self.failure = _CLOSED
             self.failed()
@@ -91,7 +91,7 @@ def has_no_reader(fd: int) -> bool:
 
 
 def check_standard_output() -> None:
-    """Raises OutputLost if nobody reads standard output any more."""
+    """Raises OutputLost if standard output has no reader any more."""
     output = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
     if isinstance(output, _StandardOutput):
         output.check_reader()

@@ -211,7 +211,8 @@ def cluster_for(monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[str, dict
     def kind(name: str) -> Any:
         def make(program: str, **parameters: Any) -> Any:
             made.append((name, {"program": program, **parameters}))
-            return SimpleNamespace(_engine=SimpleNamespace(table=SimpleNamespace(), received=SimpleNamespace()))
+            parts = {name: SimpleNamespace(rules=SimpleNamespace()) for name in ("table", "received", "scheduler")}
+            return SimpleNamespace(_engine=SimpleNamespace(**parts))
 
         return make
 
