@@ -36,6 +36,14 @@ class ResultsFolder:
         if not os.access(self._path, os.W_OK | os.X_OK):
             raise ConfigError(f"--results {path} cannot be written")
 
+    def count(self) -> int:
+        """The number of folders of jobs."""
+        try:
+            with os.scandir(self._path) as entries:
+                return sum(entry.name.isdecimal() for entry in entries)
+        except OSError:  # It can be written, and not read.
+            return 0
+
     def store(self, outcome: JobOutcome) -> None:
         """Store a job that has ended; replaces what a previous run has stored under its number. Raises GdispyError."""
         folder = self._path / str(outcome.line.number)

@@ -100,6 +100,8 @@ def _run(
     interruption: Interruption,
 ) -> int:
     records = JobRecords.open(options.results, options.joblog, _resumes(options), chosen.lines.command)
+    if not _resumes(options):
+        _warn_of_results(records, options.results)
     ended = EndedJobs()
     live = LiveLines(options.tag, ended.wake) if options.line_buffer else None
     form = live or (JsonForm() if options.json else PlainForm(options.tag))
@@ -128,6 +130,16 @@ def _run(
         if run.is_cut_short:
             cluster.close(timeout=0, terminate=True)
     return 0 if is_good else EXIT_FAILED
+
+
+def _warn_of_results(records: JobRecords, path: str) -> None:
+    """Results of different runs could be taken for those of one."""
+    number = records.results.count() if records.results is not None else 0
+    if number:
+        text = (
+            f"gdispy: --results {path} has {counted(number, 'folder')} of a previous run: those of jobs with the same "
+        )
+        print(f"{text}numbers are replaced when the jobs end, and others stay", file=sys.stderr)
 
 
 def _cluster(options: argparse.Namespace, files: list[str], received: JobFiles) -> JobCluster:

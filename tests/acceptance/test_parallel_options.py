@@ -484,3 +484,14 @@ def test_a_run_whose_output_nobody_reads_ends(text: str, tmp_path: Path) -> None
         process.stdout.close()
         assert process.wait(20) == 1
         assert process.stderr.read() == b"gdispy: standard output was closed before all output was written\n"
+
+
+# Results of a previous run
+
+
+def test_results_of_a_previous_run_are_mentioned_unless_it_is_continued(tmp_path: Path) -> None:
+    words = ["--results", "out", "--joblog", "log", "echo", ":::", "1", "2"]
+    assert gdispy(*words, cwd=tmp_path).stderr == b""
+    assert gdispy("--resume", *words, "3", cwd=tmp_path).stderr == b""
+    assert b"--results out has 3 folders of a previous run" in gdispy(*words, cwd=tmp_path).stderr
+    assert (tmp_path / "out" / "3" / "status").exists()
