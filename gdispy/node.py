@@ -172,6 +172,7 @@ class Node:
             self._rules.restore(history, self._began)
         self._workers = ProcessManager(self._rules, self._pump, setting, self.instance)
         self._workers.backlog = lambda: max((each.connection.backlog for each in self._links.values()), default=0)
+        self._workers.monitor.is_disk_full = lambda: is_disk_full(prefix, settings.disk_floor)
         self._workers.on_shutdown = self.shutdown_after_clients
         self._workers.on_failure = self._on_failure
         self._workers.on_defect = self._on_defect

@@ -67,7 +67,8 @@ class HeadedSource:
                 wait_for_input()
         if not first:
             raise ConfigError("--header : takes names from the first argument or line of each source, but one is empty")
-        self.names: Row = first
+        #: Without the byte order mark with which spreadsheets on Windows begin a file.
+        self.names: Row = (first[0].removeprefix("\ufeff"), *first[1:])
 
     def rows(self) -> Iterator[Row | None]:
         return self._rows

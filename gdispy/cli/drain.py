@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 
 from gdispy import config
-from gdispy.cli.interrupts import interrupted
+from gdispy.cli.interruption import interrupted
 from gdispy.cli.nodes import Found, NodeSurvey
 from gdispy.cli.options import (
     Once,
@@ -26,7 +26,7 @@ from gdispy.cli.options import (
 from gdispy.client.tables import count
 from gdispy.discovery import targets
 from gdispy.errors import ConfigError, GdispyError
-from gdispy.protocol.address import Address
+from gdispy.protocol.address import Address, host_flaw
 from gdispy.protocol.limits import printable
 from gdispy.transport.credentials import find_secret, with_tls
 
@@ -39,7 +39,8 @@ _EXAMPLES = """examples:
   gdispy drain --timeout 0 lab3 lab4  do not wait
   gdispy undrain lab3                 use it again
 
-NODE is a host name or address, with :PORT if it is not 51348, or the name of a node that is found by broadcast.
+NODE is a host name or address, with :PORT if it is not 51348, or the name of a node that is found by broadcast,
+quoted if it has spaces.
 """
 
 
@@ -96,9 +97,13 @@ def _main(options: argparse.Namespace, word: str) -> int:
         config.port_number(options.node_port, "--node_port")
         secret = find_secret(options.secret, options.secret_file, options.insecure)
         secret = with_tls(secret, options.certfile, options.keyfile)
-        wanted = targets.parse(options.hosts, options.node_port)
-        if wanted.local or wanted.look:
+        hosts = [each for each in options.hosts if _may_be_host(each)]
+        wanted = targets.parse(hosts, options.node_port) if hosts else targets.NodeTargets()
+        if wanted.local or wanted.look or not all(options.hosts):
             raise ConfigError("give hosts, or names of nodes, without patterns")
+        if options.only and len(hosts) < len(options.hosts):
+            [name, *_] = [each for each in options.hosts if each not in hosts]
+            raise ConfigError(f"{name!r} is not a host, and names of nodes are not searched for with --only")
         survey = NodeSurvey(secret, options, wanted.targets)
         chosen = _chosen(survey, options.hosts, options.node_port)
         ordered = [survey.order(survey.routes[each.address], word) for each in chosen]
@@ -116,9 +121,11 @@ def _chosen(survey: NodeSurvey, words: list[str], port: int) -> list[Found]:
     found = survey.run()
     chosen: dict[str, Found] = {}
     for word in words:
-        host, own = Address.parse(word)
-        place = str(Address(*survey.place_of((host, own or port))))
-        named = [each for each in found if each.address == place]
+        named: list[Found] = []
+        if _may_be_host(word):
+            host, own = Address.parse(word)
+            place = str(Address(*survey.place_of((host, own or port))))
+            named = [each for each in found if each.address == place]
         if not any(each.version for each in named):
             named += [each for each in found if each.name == word and each.version]
         usable = [each for each in named if each.version]
@@ -129,6 +136,14 @@ def _chosen(survey: NodeSurvey, words: list[str], port: int) -> list[Found]:
             raise ConfigError(f"{word}: {named[0].problem if named else 'no such node was found'}")
         chosen[usable[0].address] = usable[0]
     return list(chosen.values())
+
+
+def _may_be_host(word: str) -> bool:
+    """Whether this can be a host, with a port or without; otherwise it can only be the name of a node."""
+    try:
+        return "*" in word or not host_flaw(Address.parse(word).host)
+    except ValueError:
+        return False
 
 
 def _line(found: Found, word: str) -> str:

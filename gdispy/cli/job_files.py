@@ -55,10 +55,10 @@ class JobFiles:
         if not self._results:
             if replaces:
                 self._note(path, running.line)
-            return Destination(replaces=replaces)
+            return Destination(replaces=replaces, for_all=True)
         folder = os.path.join(self._results, str(running.line), FILES)
         os.makedirs(folder, exist_ok=True)
-        return Destination(folder, replaces)
+        return Destination(folder, replaces, for_all=True)
 
     def _note(self, path: str, line: int) -> None:
         before = self._owners.setdefault(path, line)

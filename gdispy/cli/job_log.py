@@ -1,7 +1,7 @@
 """The log of jobs that have ended: the file of `--joblog`, in the format of GNU parallel.
 
-One line a job, written when the job has ended, in the order of the ends. A line is written by one call, so that after
-a crash at most the last line is incomplete; it is ignored and removed by the next run.
+One line a job, written when the job has ended and its output was printed, or stored with `--results`. A line is written
+by one call, so that after a crash at most the last line is incomplete; it is ignored and removed by the next run.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import NamedTuple
 from gdispy.buffers.memory_file import write_all
 from gdispy.cli.job_outcome import JobLine, JobOutcome
 from gdispy.cli.job_output import size_of
+from gdispy.cli.quoting import MESSAGE_LIMIT
 from gdispy.errors import ConfigError, GdispyError
 
 HEADER = "Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand"
@@ -49,8 +50,8 @@ class LoggedJobs:
         except OSError as error:
             raise ConfigError(f"--joblog {path} cannot be read: {error.strerror}") from None
         lines = os.fsdecode(whole).split("\n")
-        if whole and lines[0] != HEADER:
-            raise ConfigError(f"--joblog {path} is not a log of jobs: its first line is not that of such a log")
+        if whole:
+            _check_header(path, lines[0])
         return cls(path, {job.number: job for job in _read_lines(path, lines[1:])})
 
     @property
@@ -69,8 +70,9 @@ class LoggedJobs:
         if job is None:
             return False
         if job.command != command:
+            now, before = _where_they_differ(command, job.command)
             raise ConfigError(
-                f"job {line.number} is {command!r}, but {self._path} has {job.command!r} under this number: the "
+                f"job {line.number} is {now!r}, but {self._path} has {before!r} under this number: the "
                 "program or the arguments are not those of the previous run. Use another --joblog, or omit --resume"
             )
         return not (runs_failed and job.has_failed)
@@ -82,6 +84,21 @@ class LoggedJobs:
                 f"{self._path} has a job {self.last}, but the arguments are those of {count} jobs only: they are not "
                 "those of the previous run. Use another --joblog, or omit --resume"
             )
+
+
+def _check_header(path: str, line: str) -> None:
+    """Raises ConfigError if this is not the first line of a log."""
+    if line != HEADER:
+        raise ConfigError(f"--joblog {path} is not a log of jobs: its first line is not that of such a log")
+
+
+def _where_they_differ(one: str, other: str) -> list[str]:
+    """Two command lines, shortened before and after the first difference."""
+    shorter = min(len(one), len(other))
+    common = next((place for place in range(shorter) if one[place] != other[place]), shorter)
+    begin = max(0, common - MESSAGE_LIMIT // 2)
+    end = begin + MESSAGE_LIMIT
+    return [f"{'... ' * bool(begin)}{text[begin:end]}{' ...' * (len(text) > end)}" for text in (one, other)]
 
 
 def _read_lines(path: str, lines: list[str]) -> Iterator[LoggedJob]:
@@ -99,17 +116,25 @@ class JobLog:
     """The open log of this run."""
 
     def __init__(self, path: str, continues: bool) -> None:
-        """With `continues`, lines are added to those of a previous run. Raises ConfigError."""
+        """With `continues`, lines are added to those of a previous run; otherwise they are replaced. Raises
+        ConfigError, also if the file is not a log."""
         self._path = path
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | (0 if continues else os.O_TRUNC)
         try:
-            self._fd = os.open(path, flags, 0o666)
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
             if not stat.S_ISREG(os.fstat(self._fd).st_mode):
                 raise ConfigError(f"--joblog {path} is not a regular file")
+            if not continues:
+                self._empty()
             if not self._go_to_end():
                 write_all(self._fd, f"{HEADER}\n".encode())
         except OSError as error:
             raise ConfigError(f"--joblog {path} cannot be written: {error.strerror}") from None
+
+    def _empty(self) -> None:
+        begin = os.pread(self._fd, len(HEADER) + 1, 0)
+        if begin not in (b"", HEADER.encode()):  # Without a line end, it is the log of a run that was killed at once.
+            _check_header(self._path, os.fsdecode(begin.removesuffix(b"\n")))
+        os.ftruncate(self._fd, 0)
 
     def _go_to_end(self) -> int:
         """Remove an incomplete last line, and return the size."""

@@ -7,8 +7,10 @@ from typing import NamedTuple
 from gdispy.cli.argument_sources import Row
 from gdispy.cli.command_template import SLOT
 from gdispy.cli.job_output import Output
+from gdispy.cli.quoting import shortened
 from gdispy.client.job import DispyJob
 from gdispy.protocol import job_status
+from gdispy.protocol.texts import TOO_LONG
 
 
 class JobLine(NamedTuple):
@@ -24,6 +26,11 @@ class JobLine(NamedTuple):
     files: tuple[str, ...] = ()
     #: Patterns of the files that it returns.
     returns: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The job in messages: its number and arguments."""
+        return f"job {self.number} ({shortened(self.arguments)})"
 
     def words_in(self, slot: int) -> tuple[str, ...]:
         """The command-line arguments, with the number of a slot inserted."""
@@ -54,6 +61,8 @@ class JobOutcome(NamedTuple):
         """The outcome of a job that has ended."""
         result, error = job.result, (job.exception or "").strip()
         code = result if type(result) is int else None
+        if error.startswith(TOO_LONG):  # The program was ended, however it has taken that.
+            code = None
         signal = -code if code is not None and code < 0 else 0
         exit_code = None if signal or (not code and has_failed(job)) else code
         if not error and exit_code != 0:

@@ -36,16 +36,20 @@ class SpooledOutput:
 Output = bytes | OpenFile | SpooledOutput
 
 
-def parts(output: Output) -> Iterator[Buffer]:
-    """The output in pieces. Raises GdispyError, after the last piece, if the output is incomplete."""
+class OutputIncomplete(GdispyError):
+    """Output of a job could not be stored."""
+
+
+def parts(output: Output, begin: int = 0) -> Iterator[Buffer]:
+    """The output from byte `begin` on, in pieces. Raises OutputIncomplete, after the last piece, if there was more."""
     if isinstance(output, bytes):
-        if output:
-            yield output
+        if len(output) > begin:
+            yield output[begin:]
         return
-    for offset in range(0, output.size, OUTPUT_STEP):
+    for offset in range(begin, output.size, OUTPUT_STEP):
         yield output.read(offset, OUTPUT_STEP)
     if isinstance(output, OpenFile) and output.error:
-        raise GdispyError(f"the output of a job is incomplete: {output.error}")
+        raise OutputIncomplete(f"its output is incomplete: {output.error}")
 
 
 def size_of(output: Output) -> int:

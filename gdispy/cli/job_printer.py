@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol, TextIO
 
 from gdispy.cli.command_template import shown
 from gdispy.cli.job_outcome import JobLine, JobOutcome
-from gdispy.cli.job_output import Output, OutputSpool, parts, release
-from gdispy.cli.quoting import quoted
+from gdispy.cli.job_output import Output, OutputIncomplete, OutputSpool, parts, release
+from gdispy.cli.standard_streams import is_lost
+from gdispy.errors import GdispyError
 from gdispy.protocol.limits import printable_lines
 from gdispy.protocol.payload import Buffer
 
@@ -82,8 +83,7 @@ def tag_of(line: JobLine) -> bytes:
 
 def complain(outcome: JobOutcome) -> None:
     """Print why a job has failed."""
-    text = f"gdispy: job {outcome.line.number} ({quoted(outcome.line.arguments)}): {printable_lines(outcome.error)}"
-    print(text, file=sys.stderr)
+    print(f"gdispy: {outcome.line.name}: {printable_lines(outcome.error)}", file=sys.stderr)
 
 
 def write(stream: TextIO, pieces: Iterable[Buffer]) -> None:
@@ -110,7 +110,15 @@ def tagged(pieces: Iterable[Buffer], tag: bytes) -> Iterator[bytes]:
 class JobPrinter:
     """Prints each job in its turn. Jobs that end earlier wait; their output is spooled."""
 
-    def __init__(self, program: str, form: Form, keeps_order: bool) -> None:
+    def __init__(
+        self,
+        program: str,
+        form: Form,
+        keeps_order: bool,
+        on_printed: Callable[[JobOutcome], None] = lambda outcome: None,
+    ) -> None:
+        """`on_printed`: the output of a job was written completely."""
+        self._on_printed = on_printed
         self._program, self._form, self._keeps_order = program, form, keeps_order
         self._next = 0
         self._waiting: dict[int, JobOutcome] = {}
@@ -150,6 +158,10 @@ class JobPrinter:
     def _print(self, outcome: JobOutcome) -> None:
         try:
             self._form.print(outcome, (self._program, *shown(outcome.line.words)))
+            if not (outcome.stderr and is_lost(sys.stderr)):
+                self._on_printed(outcome)
+        except OutputIncomplete as error:
+            raise GdispyError(f"{outcome.line.name}: {error}") from None
         finally:
             release(outcome.stdout)
             release(outcome.stderr)

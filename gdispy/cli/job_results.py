@@ -17,7 +17,7 @@ import os
 from pathlib import Path
 
 from gdispy.cli.job_outcome import JobOutcome
-from gdispy.cli.job_output import Output, parts
+from gdispy.cli.job_output import Output, OutputIncomplete, parts
 from gdispy.cli.quoting import quoted
 from gdispy.errors import ConfigError, GdispyError
 from gdispy.protocol.limits import printable
@@ -36,6 +36,14 @@ class ResultsFolder:
         if not os.access(self._path, os.W_OK | os.X_OK):
             raise ConfigError(f"--results {path} cannot be written")
 
+    def count(self) -> int:
+        """The number of folders of jobs."""
+        try:
+            with os.scandir(self._path) as entries:
+                return sum(entry.name.isdecimal() for entry in entries)
+        except OSError:  # It can be written, and not read.
+            return 0
+
     def store(self, outcome: JobOutcome) -> None:
         """Store a job that has ended; replaces what a previous run has stored under its number. Raises GdispyError."""
         folder = self._path / str(outcome.line.number)
@@ -48,6 +56,8 @@ class ResultsFolder:
             _write(folder / "stderr", outcome.stderr)
             (folder / "status.new").write_bytes(os.fsencode(_status(outcome)))
             (folder / "status.new").replace(folder / "status")
+        except OutputIncomplete as error:
+            raise GdispyError(f"{outcome.line.name}: {error}") from None
         except OSError as error:
             raise GdispyError(f"the results of job {outcome.line.number} cannot be written: {error}") from None
 

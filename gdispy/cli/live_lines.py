@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
 from gdispy.cli.job_outcome import JobLine, JobOutcome
-from gdispy.cli.job_output import OUTPUT_STEP, Output, size_of
+from gdispy.cli.job_output import parts
 from gdispy.cli.job_printer import complain, tag_of, tagged, write
 from gdispy.client.job import DispyJob
 from gdispy.client.live_output import STREAMS, LiveOutput
@@ -113,23 +113,18 @@ class LiveLines(LiveOutput):
 
     def print(self, outcome: JobOutcome, command: tuple[str, ...]) -> None:
         """Print the rest of a job that has ended."""
+        self.print_rest(outcome)
+        if outcome.error:
+            complain(outcome)
+
+    def print_rest(self, outcome: JobOutcome) -> None:
+        """Print the rest of an attempt that has ended."""
         running = self._lines.pop(outcome.line.number, None) or _Running(outcome.line, self._tags)
         self._arrived = deque(each for each in self._arrived if each[0] is not running)
         self._waiting = sum(len(each[-1]) for each in self._arrived)
         for number, output in zip(STREAMS, (outcome.stdout, outcome.stderr), strict=True):
-            rest = _ended(_after(output, running.streams[number].shown))
+            rest = _ended(parts(output, running.streams[number].shown))
             write(getattr(sys, STREAMS[number]), tagged(rest, running.tag) if running.tag else rest)
-        if outcome.error:
-            complain(outcome)
-
-
-def _after(output: Output, offset: int) -> Iterator[Buffer]:
-    """The output from a byte on, in pieces."""
-    if isinstance(output, bytes):
-        yield output[offset:]
-        return
-    for place in range(offset, size_of(output), OUTPUT_STEP):
-        yield output.read(place, OUTPUT_STEP)
 
 
 def _ended(pieces: Iterable[Buffer]) -> Iterator[bytes]:

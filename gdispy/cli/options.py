@@ -15,7 +15,6 @@ from gdispy.errors import ConfigError
 #: Exit codes, besides 0.
 EXIT_FAILED = 1
 EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
 
 #: Minutes that stand for "for ever": 190 years.
 NEVER = 1e8

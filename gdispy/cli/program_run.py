@@ -3,7 +3,8 @@
 Everything runs in the main thread, except that the hub adds to `EndedJobs`.
 
 Invariants:
-1. A job is recorded once, after its last attempt, before it is printed.
+1. A job is logged once, after its last attempt, when its output is safe: stored with `--results`, else printed. So
+   `--resume` runs each job again whose output was lost.
 2. Jobs that were neither printed nor have ended are bounded in number: input is read only as fast as jobs end.
 """
 
@@ -19,12 +20,16 @@ from typing import NamedTuple
 
 from gdispy.cli.argument_sources import INPUT_LOOK, NOT_YET
 from gdispy.cli.halt_rule import Halt, HaltRule
+from gdispy.cli.interruption import Interruption
 from gdispy.cli.job_files import JobFiles
 from gdispy.cli.job_log import JobLog
 from gdispy.cli.job_outcome import JobLine, JobOutcome, has_failed
 from gdispy.cli.job_printer import JobPrinter
 from gdispy.cli.job_results import ResultsFolder
 from gdispy.cli.live_lines import LiveLines
+from gdispy.cli.node_wait import Hopeless as Hopeless
+from gdispy.cli.node_wait import NodeWait
+from gdispy.cli.standard_streams import OutputLost, check_standard_output
 from gdispy.client import progress_bar
 from gdispy.client.cluster import JobCluster
 from gdispy.client.job import DispyJob
@@ -42,10 +47,6 @@ JOBS_WITH_FILES_AHEAD = 32
 JOBS_PER_CPU = 4
 #: Jobs that have ended and wait for their turn to be printed, at most.
 WAITING_LIMIT = 100_000
-
-
-class Hopeless(GdispyError):
-    """Every node has refused permanently."""
 
 
 class EndedJobs:
@@ -117,18 +118,29 @@ class JobRecords(NamedTuple):
     log: JobLog | None
     #: Where the files that running jobs send are written.
     files: JobFiles
+    #: The command line of a job.
+    command: Callable[[JobLine], str]
 
     @classmethod
-    def open(cls, results: str, log: str, continues: bool) -> JobRecords:
+    def open(cls, results: str, log: str, continues: bool, command: Callable[[JobLine], str]) -> JobRecords:
         """`results` and `log` are paths, or ''. With `continues`, the log is continued. Raises ConfigError."""
         folder = ResultsFolder(results) if results else None
-        return cls(folder, JobLog(log, continues) if log else None, JobFiles(results))
+        return cls(folder, JobLog(log, continues) if log else None, JobFiles(results), command)
 
-    def add(self, outcome: JobOutcome, command: Callable[[JobLine], str]) -> None:
+    def ended(self, outcome: JobOutcome) -> None:
+        """A job has ended, and was not printed yet."""
         if self.results is not None:
             self.results.store(outcome)
+            self._log(outcome)
+
+    def printed(self, outcome: JobOutcome) -> None:
+        """The output of a job was written to standard output and error."""
+        if self.results is None:
+            self._log(outcome)
+
+    def _log(self, outcome: JobOutcome) -> None:
         if self.log is not None:
-            self.log.write(outcome, command(outcome.line))
+            self.log.write(outcome, self.command(outcome.line))
 
 
 class Slots:
@@ -203,7 +215,6 @@ class ProgramRun:
         self,
         cluster: JobCluster,
         lines: Iterator[JobLine | None],
-        command: Callable[[JobLine], str],
         printer: JobPrinter,
         records: JobRecords,
         window: JobWindow,
@@ -214,15 +225,19 @@ class ProgramRun:
         slots: Slots | None = None,
         ended: EndedJobs | None = None,
         live: LiveLines | None = None,
+        interruption: Interruption | None = None,
+        node_wait: NodeWait | None = None,
     ) -> None:
         """With `slots`, each job gets the number of its slot; with `live`, lines are printed while jobs run."""
-        self._cluster, self._command = cluster, command
+        self._cluster = cluster
         self._lines: Iterator[JobLine | None] | None = lines
         self._printer, self._records, self._window = printer, records, window
         self._halt_rule, self._attempts, self._totals, self._bar = halt_rule, attempts, totals, bar
         self._slots = slots
         self._ended = ended or EndedJobs()
         self._live = live
+        self._interruption = interruption or Interruption()
+        self._node_wait = node_wait or NodeWait()
         #: By the number of the attempt in the whole run.
         self._running: dict[int, tuple[DispyJob, _Attempt]] = {}
         self._started = 0
@@ -232,17 +247,21 @@ class ProgramRun:
         self._look = 0.0
 
     def run(self) -> bool:
-        """Run all jobs; returns whether the run has succeeded. Raises GdispyError if no node can run the jobs, or if
-        output or records cannot be written."""
+        """Run all jobs; returns whether the run has succeeded. If it is interrupted, what has ended is printed. Raises
+        GdispyError if no node can run the jobs, or if output or records cannot be written."""
         try:
-            while not self._is_over():
-                self._submit_more()
-                self._print_lines()
+            self._run()
+            self._clear_bar()
+            if self._interruption.number:
+                self._interruption.report("terminating the running jobs")
                 self._take_ended()
-                if not self._is_over():
-                    self._wait()
+            self._printer.print_rest()
+        except OutputLost:
+            raise
+        except GdispyError:  # What has ended is not lost for that.
             self._clear_bar()
             self._printer.print_rest()
+            raise
         finally:
             if self._bar is not None:
                 self._bar.close()
@@ -255,14 +274,25 @@ class ProgramRun:
         """Whether jobs are still running, which must be terminated."""
         return bool(self._running)
 
+    def _run(self) -> None:
+        while not self._is_over():
+            self._submit_more()
+            self._print_lines()
+            self._take_ended()
+            if not self._is_over():
+                self._wait()
+
     def _is_over(self) -> bool:
-        return self._halt is Halt.NOW or (self._lines is None and not self._running)
+        return self._is_stopped() or (self._lines is None and not self._running)
+
+    def _is_stopped(self) -> bool:
+        return self._halt is Halt.NOW or bool(self._interruption.number)
 
     # Submitting
 
     def _submit_more(self) -> None:
         self._is_starved = False
-        while self._lines is not None and self._has_room():
+        while self._lines is not None and self._has_room() and not self._is_stopped():
             try:
                 line = next(self._lines)
             except StopIteration:
@@ -320,13 +350,18 @@ class ProgramRun:
             if self._live is not None:
                 self._live.forget(job._number)
             self._free_slot(attempt)
-            if has_failed(job) and attempt.number < self._attempts.limit and self._halt is Halt.CONTINUE:
+            if has_failed(job) and attempt.number < self._attempts.limit and self._may_start():
+                if self._live is not None:
+                    self._live.print_rest(JobOutcome.of(attempt.line, job, attempt.number))
                 self._submit(attempt._replace(number=attempt.number + 1))
             else:
                 self._end(attempt, JobOutcome.of(attempt.line, job, attempt.number))
 
+    def _may_start(self) -> bool:
+        return self._halt is Halt.CONTINUE and not self._interruption.number
+
     def _end(self, attempt: _Attempt, outcome: JobOutcome) -> None:
-        self._records.add(outcome, self._command)
+        self._records.ended(outcome)
         self._totals.end(outcome)
         self._clear_bar()
         self._printer.add(attempt.place, outcome)
@@ -346,7 +381,8 @@ class ProgramRun:
     # Waiting
 
     def _wait(self) -> None:
-        """Wait until a job has ended or more arguments may have arrived, as long as a node exists or may appear."""
+        """Wait until a job has ended or more arguments may have arrived, as long as a node exists or may appear, and
+        standard output has a reader: the rest would be lost."""
         self._look_at_nodes()
         limit = LOOK_INTERVAL if self._bar is None else progress_bar.LOOK_INTERVAL
         if self._is_starved or self._window.waits_for_cpus:
@@ -358,11 +394,11 @@ class ProgramRun:
         now = time.monotonic()
         if now < self._look or not self._running:
             return
+        check_standard_output()
         status = self._cluster.status()
         self._window.adapt(sum(node.cpus for node in status.nodes))
         self._look = now + (INPUT_LOOK if self._window.waits_for_cpus else LOOK_INTERVAL)
-        if status.is_hopeless:
-            raise Hopeless("\n  ".join(["no node can run the jobs, and no other node is expected.", *status.problems]))
+        self._node_wait.look(status, now)
 
     def _print_lines(self) -> None:
         if self._live is not None and self._live.have_arrived:

@@ -6,6 +6,8 @@ import re
 import shlex
 from collections.abc import Sequence
 
+#: Characters of arguments in a message.
+MESSAGE_LIMIT = 200
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 _ESCAPES = {"\n": r"\n", "\t": r"\t", "\r": r"\r", "\\": r"\\", "'": r"\'"}
 
@@ -13,6 +15,12 @@ _ESCAPES = {"\n": r"\n", "\t": r"\t", "\r": r"\r", "\\": r"\\", "'": r"\'"}
 def quoted(words: Sequence[str]) -> str:
     """The words, quoted where necessary. A word with control characters is written as $'...', as in bash."""
     return " ".join(_quoted(word) for word in words)
+
+
+def shortened(words: Sequence[str]) -> str:
+    """The beginning of the words, for messages."""
+    text = quoted(words)
+    return text if len(text) <= MESSAGE_LIMIT else f"{text[:MESSAGE_LIMIT]} ..., {len(text):,} characters in all"
 
 
 def _quoted(word: str) -> str:

@@ -12,13 +12,15 @@ from itertools import chain
 from typing import Any
 
 from gdispy.cli.command_line import CommandLine
+from gdispy.cli.interruption import Interruption
 from gdispy.cli.job_files import JobFiles
 from gdispy.cli.job_lines import JobLines, arrived, shuffled
 from gdispy.cli.job_log import LoggedJobs
 from gdispy.cli.job_outcome import JobLine
 from gdispy.cli.job_printer import JobPrinter, JsonForm, PlainForm
 from gdispy.cli.live_lines import LiveLines
-from gdispy.cli.options import EXIT_FAILED, EXIT_INTERRUPTED, fail, parse, set_up_logging
+from gdispy.cli.node_wait import LOCAL_ADVICE
+from gdispy.cli.options import EXIT_FAILED, fail, parse, set_up_logging
 from gdispy.cli.program_run import EndedJobs, JobRecords, ProgramRun, Slots, Totals
 from gdispy.cli.run_options import RunOptions, parser
 from gdispy.client.cluster import JobCluster
@@ -31,15 +33,19 @@ from gdispy.protocol.limits import counted
 
 def run_main(words: Sequence[str] | None = None) -> int:
     """`gdispy`; returns the exit code."""
-    try:
-        return _main(sys.argv[1:] if words is None else words)
-    except (GdispyError, OSError) as error:
-        return fail("gdispy", error)
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
+    interruption = Interruption()
+    with interruption.raised():
+        try:
+            return _main(sys.argv[1:] if words is None else words, interruption)
+        except (GdispyError, OSError) as error:
+            return fail("gdispy", error)
+        except KeyboardInterrupt:
+            if interruption.number:
+                interruption.report("nothing was running")
+            return interruption.exit_code
 
 
-def _main(words: Sequence[str]) -> int:
+def _main(words: Sequence[str], interruption: Interruption) -> int:
     known = parser()
     line = CommandLine.split(known, words)
     options = parse(known, line.options, verbatim="-a")
@@ -53,7 +59,7 @@ def _main(words: Sequence[str]) -> int:
     totals = Totals(chosen.lines.count() if shows and not _resumes(options) else None)
     code = 0
     for first in arrived(lines):  # Without jobs, no node is needed.
-        code = _run(options, chosen, chain([first], lines), totals, shows)
+        code = _run(options, chosen, chain([first], lines), totals, shows, interruption)
         break
     if logged is not None and not options.resume_failed and logged.failed and not code:
         return _report_former(logged.failed)
@@ -86,35 +92,54 @@ def _print_commands(lines: JobLines, found: Iterator[JobLine | None]) -> int:
 
 
 def _run(
-    options: argparse.Namespace, chosen: RunOptions, lines: Iterator[JobLine | None], totals: Totals, shows: bool
+    options: argparse.Namespace,
+    chosen: RunOptions,
+    lines: Iterator[JobLine | None],
+    totals: Totals,
+    shows: bool,
+    interruption: Interruption,
 ) -> int:
-    records = JobRecords.open(options.results, options.joblog, _resumes(options))
+    records = JobRecords.open(options.results, options.joblog, _resumes(options), chosen.lines.command)
+    if not _resumes(options):
+        _warn_of_results(records, options.results)
     ended = EndedJobs()
     live = LiveLines(options.tag, ended.wake) if options.line_buffer else None
     form = live or (JsonForm() if options.json else PlainForm(options.tag))
-    printer = JobPrinter(options.program, form, options.keep_order and live is None)
+    printer = JobPrinter(options.program, form, options.keep_order and live is None, records.printed)
     cluster = _cluster(options, chosen.common_files, records.files)
     if live is not None:
         cluster._engine.table.live = live
     bar = bar_for(totals.counts, stays=False) if shows else None
     rules = (chosen.window(), chosen.halt_rule, chosen.attempts)
     slots = Slots() if chosen.lines.have_slots else None
-    run = ProgramRun(cluster, lines, chosen.lines.command, printer, records, *rules, totals, bar, slots, ended, live)
+    run = ProgramRun(
+        cluster, lines, printer, records, *rules, totals, bar, slots, ended, live, interruption, chosen.node_wait
+    )
     with cluster:
         try:
-            is_good = run.run()
+            with interruption.noted(ended.wake):
+                is_good = run.run()
         except GdispyError:  # No node can be expected, or output or records cannot be written.
             cluster.close(timeout=0, terminate=True)
             raise
-        except KeyboardInterrupt:
-            print("gdispy: interrupted; terminating the running jobs", file=sys.stderr)
+        if interruption.number:
             cluster.close(timeout=0, terminate=True)
-            return EXIT_INTERRUPTED
+            return interruption.exit_code
         if options.stats:
             print(table(cluster.status(), totals.wall_time), file=sys.stderr)
         if run.is_cut_short:
             cluster.close(timeout=0, terminate=True)
     return 0 if is_good else EXIT_FAILED
+
+
+def _warn_of_results(records: JobRecords, path: str) -> None:
+    """Results of different runs could be taken for those of one."""
+    number = records.results.count() if records.results is not None else 0
+    if number:
+        text = (
+            f"gdispy: --results {path} has {counted(number, 'folder')} of a previous run: those of jobs with the same "
+        )
+        print(f"{text}numbers are replaced when the jobs end, and others stay", file=sys.stderr)
 
 
 def _cluster(options: argparse.Namespace, files: list[str], received: JobFiles) -> JobCluster:
@@ -138,6 +163,7 @@ def _cluster(options: argparse.Namespace, files: list[str], received: JobFiles) 
         cluster: JobCluster = SharedJobCluster(options.program, scheduler_node=options.scheduler_node, **both)
     else:
         cluster = JobCluster(options.program, node_port=options.node_port, **both)
+        cluster._engine.scheduler.rules.local_advice = LOCAL_ADVICE
     cluster._engine.table.takes_files = True  # Large output is copied from files to standard output.
     cluster._engine.received.destination = received.destination
     return cluster

@@ -16,6 +16,7 @@ from gdispy.cli.command_template import CommandTemplate
 from gdispy.cli.commands import overview
 from gdispy.cli.halt_rule import Halt, HaltRule
 from gdispy.cli.job_lines import JobLines, Templates
+from gdispy.cli.node_wait import NodeWait
 from gdispy.cli.options import Once, add_common_options, add_secret_options, add_tls_options
 from gdispy.cli.program_run import JOBS_AHEAD, JOBS_WITH_FILES_AHEAD, Attempts, JobWindow
 from gdispy.cli.source_options import add_source_options, check_source_options, gathers, renamed, sources
@@ -127,6 +128,8 @@ def _add_node_options(group: argparse._ArgumentGroup) -> None:
     text = "use the nodes of the gdispy-scheduler there, which other programs share"
     names = ("--scheduler_node", "--scheduler-node", "--scheduler_host")
     add(*names, default="", metavar="HOST[:PORT]", help=text)
+    text = "end with status 1 if no node can be used for this time, in seconds, or as 90s, 5m (default: wait for ever)"
+    add("--wait-for-nodes", default=None, metavar="S", help=text)
     text = "local address to use (default: GDISPY_IP_ADDR, or any)"
     add("-i", "--ip_addr", action=Once, default=None, metavar="ADDR", help=text)
     text = f"port on which nodes listen (default: {config.NODE_PORT})"
@@ -144,7 +147,8 @@ class RunOptions:
         self._options = options
         _check(options)
         self.halt_rule = HaltRule.read(options.halt)
-        self.attempts = Attempts(options.retries, _seconds(options.timeout))
+        self.attempts = Attempts(options.retries, _seconds("--timeout", options.timeout))
+        self.node_wait = NodeWait(_seconds("--wait-for-nodes", options.wait_for_nodes))
         found = sources(options, line.sources, _have_fields(line, options), _jobs(options))
         words, files, returns = (renamed(each, found.names) for each in (line.words, options.files, options.returns))
         #: Files that all jobs need.
@@ -212,15 +216,15 @@ def _check(options: argparse.Namespace) -> None:
             raise ConfigError(f"--json and --{name.replace('_', '-')} cannot be combined")
 
 
-def _seconds(text: str | None) -> float | None:
+def _seconds(option: str, text: str | None) -> float | None:
     if text is None:
         return None
     match = _DURATION.fullmatch(text)
     if match is None:
         raise ConfigError(
-            f"--timeout {text!r} is not a time: write seconds, or a number with s, m, h or d, as 90s or 2h"
+            f"{option} {text!r} is not a time: write seconds, or a number with s, m, h or d, as 90s or 2h"
         )
     seconds = float(match["number"]) * _UNITS[match["unit"]]
     if not 0.001 <= seconds <= 1e9:
-        raise ConfigError(f"--timeout {text!r} must be from 0.001 to 1e9 seconds")
+        raise ConfigError(f"{option} {text!r} must be from 0.001 to 1e9 seconds")
     return seconds

@@ -17,6 +17,8 @@ from gdispy.cli.command_line import SourceWords, is_source_text
 from gdispy.cli.options import unmarked
 from gdispy.errors import ConfigError
 
+#: A template with a name; `${NAME}` is for a shell.
+_NAMED = re.compile(r"(?<!\$)\{(?P<name>[^\W\d]\w*)(?://|/\.|/|\.)?\}")
 #: The value of `--header`: the first line.
 _FIRST_LINE = ":"
 
@@ -114,9 +116,16 @@ def _names(names: Sequence[str]) -> dict[str, int]:
 
 
 def renamed(words: Sequence[str], names: dict[str, int]) -> list[str]:
-    """The words with numbers instead of names in templates."""
+    """The words with numbers instead of names in templates. Raises ConfigError for a name that no column has."""
     if not names:
         return list(words)
+    for word in words:
+        for match in _NAMED.finditer(word):
+            if match["name"] not in names:
+                known = ", ".join(names)
+                raise ConfigError(
+                    f"{match[0]} names no column: they are {known}. As text, write spaces inside the braces"
+                )
     longest = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
     template = re.compile(rf"\{{({longest})(//|/\.|/|\.)?\}}")
     return [template.sub(lambda match: f"{{{names[match[1]]}{match[2] or ''}}}", word) for word in words]

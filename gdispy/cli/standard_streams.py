@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import stat
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
@@ -19,6 +20,9 @@ from gdispy.errors import GdispyError
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
+
+
+_CLOSED = "standard output was closed before all output was written"
 
 
 class OutputLost(GdispyError):
@@ -47,7 +51,7 @@ class _Output(io.RawIOBase):
             try:
                 return self._write(data)
             except BrokenPipeError:
-                self.failure = "standard output was closed before all output was written"
+                self.failure = _CLOSED
             except OSError as error:
                 self.failure = f"standard output cannot be written: {error.strerror}"
             self.failed()
@@ -68,8 +72,35 @@ class _Output(io.RawIOBase):
 class _StandardOutput(_Output):
     """Standard output: losing it is an error."""
 
+    def check_reader(self) -> None:
+        """Raises OutputLost if it is a pipe without a reader, so that the next write will fail."""
+        if not self.failure and has_no_reader(self._fd):
+            self.failure = _CLOSED
+            self.failed()
+
     def failed(self) -> None:
         raise OutputLost(self.failure)
+
+
+def has_no_reader(fd: int) -> bool:
+    """Whether this is a pipe or socket whose other end is closed."""
+    poll = get_original("select", "poll")()
+    poll.register(fd, 0)  # Errors are always reported.
+    mode = os.fstat(fd).st_mode
+    return (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)) and bool(poll.poll(0))
+
+
+def check_standard_output() -> None:
+    """Raises OutputLost if standard output has no reader any more."""
+    output = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    if isinstance(output, _StandardOutput):
+        output.check_reader()
+
+
+def is_lost(stream: TextIO) -> bool:
+    """Whether what is written to `sys.stderr` is dropped, since a write has failed."""
+    output = getattr(getattr(stream, "buffer", None), "raw", None)
+    return isinstance(output, _Output) and bool(output.failure)
 
 
 def guarded(program: str, command: Callable[[], int]) -> int:

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from gdispy.cli.interrupts import interrupted
+from gdispy.cli.interruption import interrupted
 from gdispy.cli.options import (
     Once,
     add_common_options,

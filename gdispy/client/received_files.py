@@ -50,13 +50,18 @@ _received: dict[tuple[int, int, str], _Version] = {}
 _storing = threading.Lock()
 
 
-def store(root: str, row: FileFields, content: Bulk, overwrite: bool = False) -> str:
-    """Write a file to its path below `root`; returns the error, or ''. `row` as in `Prepare.files`."""
-    path, _, _, size, digest = FileRow._make(row)
+def store(root: str, row: FileFields, content: Bulk, overwrite: bool = False, for_all: bool = False) -> str:
+    """Write a file to its path below `root`; returns the error, or ''. `row` as in `Prepare.files`. With `for_all`, the
+    group and others get the permissions of the owner, as far as the umask allows."""
+    path, mode, modified, size, digest = FileRow._make(row)
     if bulk_size(content) != size:
         return _changed(path)
     if len(digest) != DIGEST_BYTES:
         return f"the file {path} came without a digest of its contents"
+    mode &= 0o700
+    if for_all:
+        mode |= mode >> 3 | mode >> 6
+    row = [path, mode, modified, size, digest]
     try:
         parts = safe_parts(path)
         with opened_folder(root, parts[:-1], 0o777) as folder, _storing:
@@ -79,7 +84,7 @@ def _write(folder: int, name: str, row: FileFields, content: Bulk, overwrite: bo
     draft = f".gdispy-{secrets.token_hex(8)}"
     # The kernel applies the umask: a process cannot read it without changing it.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = os.open(draft, flags, mode & 0o700, dir_fd=folder)
+    fd = os.open(draft, flags, mode, dir_fd=folder)
     try:
         with open(fd, "wb") as file:
             if _copy(content, file) != digest:
@@ -180,6 +185,8 @@ class Destination(NamedTuple):
     root: str = os.curdir
     #: Whether it may replace any file.
     replaces: bool = False
+    #: Whether it is for the group and others, too, as far as the umask allows.
+    for_all: bool = False
 
 
 class ReceivedFiles:
@@ -223,4 +230,4 @@ class ReceivedFiles:
             where = self.destination(upload.job, path)
         except OSError as error:
             return f"the file {path} cannot be written at the client: {error}"
-        return store(where.root, row, upload.contents[0], where.replaces)
+        return store(where.root, row, upload.contents[0], where.replaces, where.for_all)

@@ -1,4 +1,5 @@
-"""Watches running jobs: frees output that will not be kept, reports the output of followed jobs, and looks at jobs.
+"""Watches running jobs: frees output that will not be kept, ends jobs whose output fills the disk, reports the output
+of followed jobs, and looks at jobs.
 
 Runs in greenlets of the node; what it finds goes to the node's pump.
 """
@@ -24,6 +25,8 @@ from gdispy.runtime.pump import Pump
 OUTPUT_INTERVAL = 0.1
 #: Bytes waiting for the scheduler above which output of running jobs is reported later.
 LIVE_BACKLOG = 1024 * 1024
+#: Bytes of output from which on a job is ended if its output grows while the disk is nearly full.
+LARGE_OUTPUT = 16 * 1024 * 1024
 
 
 class JobMonitor:
@@ -35,11 +38,15 @@ class JobMonitor:
         rules: NodeRules,
         pump: Pump,
         send_signal: Callable[[WorkerChannel, int], None],
+        end: Callable[[WorkerChannel, str], None],
         backlog: Callable[[], int],
     ) -> None:
-        """`send_signal` sends a signal to a worker; `backlog` returns the bytes waiting for the scheduler."""
+        """`send_signal` sends a signal to a worker, `end` ends it for this reason; `backlog` returns the bytes waiting
+        for the scheduler."""
         self._workers, self._rules, self._pump = workers, rules, pump
-        self._send_signal, self._backlog = send_signal, backlog
+        self._send_signal, self._end, self._backlog = send_signal, end, backlog
+        #: Returns whether there is not enough disk space for more jobs.
+        self.is_disk_full: Callable[[], bool] = lambda: False
         #: Set while any worker has a job.
         self._some_work = gevent.event.Event()
 
@@ -80,8 +87,17 @@ class JobMonitor:
                 self._some_work.clear()
             for worker in busy:
                 worker.output.trim()
+                self._look_at_disk(worker)
                 if worker.output.followed is not None:
                     self._report_output(worker, worker.output.followed)
+
+    def _look_at_disk(self, worker: WorkerChannel) -> None:
+        """End a job that fills the disk, which other jobs need. A job that prints little is left alone."""
+        worker.output.look_for_room(worker.page)
+        size = worker.output.grown_to()
+        if size >= LARGE_OUTPUT and self.is_disk_full():
+            cause = f"its output of {size:,} bytes has filled the disk of {worker.output.directory} on its node up to "
+            self._end(worker, f"{cause}what must stay free there (--disk_floor of gdispy-node)")
 
     def _report_output(self, worker: WorkerChannel, followed: FollowedJob) -> None:
         if not followed.is_shown():

@@ -103,7 +103,7 @@ class ProcessManager:
         self._closing = False
         #: Returns the number of bytes waiting to be sent to the scheduler; checked before workers are read.
         self.backlog: Callable[[], int] = lambda: 0
-        self.monitor = JobMonitor(self._workers, rules, pump, self._send_signal, lambda: self.backlog())
+        self.monitor = JobMonitor(self._workers, rules, pump, self._send_signal, self._end_for, lambda: self.backlog())
         #: The spawner has run the node's initialisation.
         self.is_up = gevent.event.Event()
         #: Called when a cleanup function requests the end of the node, and when the node cannot work at all.
@@ -393,7 +393,7 @@ class ProcessManager:
                 used = tree_bytes([worker.pid, *descendants(worker.pid)])
                 if used > limit:
                     cause = f"it used {used:,} bytes of memory, and its limit (dispy_memory) is {limit:,}"
-                    self._order(worker, ["end", worker.number, cause])
+                    self._end_for(worker, cause)
                     return
             gevent.sleep(MEMORY_INTERVAL)
 
@@ -443,7 +443,10 @@ class ProcessManager:
     def end(self, number: WorkerId) -> None:
         worker = self._workers.get(number)
         if worker is not None:
-            self._order(worker, ["end", number, ""])
+            self._end_for(worker, "")
+
+    def _end_for(self, worker: WorkerChannel, cause: str) -> None:
+        self._order(worker, ["end", worker.number, cause])
 
     def _order(self, worker: WorkerChannel, message: list[object]) -> None:
         with contextlib.suppress(OSError):

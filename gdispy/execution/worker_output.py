@@ -18,15 +18,21 @@ from gdispy.protocol.payload import Bulk
 from gdispy.rules.node.outcome import Printout
 from gdispy.worker import control
 from gdispy.worker.frames import INLINE
-from gdispy.worker.output_capture import capture_file, keep_within_limit, left_out_note
-from gdispy.worker.shared_page import Page
+from gdispy.worker.output_capture import capture_file, is_on_disk, keep_within_limit, left_out_note
+from gdispy.worker.shared_page import FULL, Page
+
+#: Free bytes below which a write may fail.
+_NO_ROOM = 64 * 1024
 
 
 class WorkerOutput:
     """The output of one worker."""
 
     def __init__(self, limit: int, directory: str) -> None:
-        self._limit = limit
+        self._limit, self.directory = limit, directory
+        self._is_on_disk = is_on_disk(limit)
+        #: Bytes on disk at the last look.
+        self._size = 0
         self.out, self.err = (capture_file(limit, directory) for _ in range(2))
         #: The file into which the worker writes its Python stacks on a signal.
         self.stacks = control.memory_file("gdispy-stacks")
@@ -48,6 +54,20 @@ class WorkerOutput:
         """Free what will not be kept of the output of the running job."""
         keep_within_limit(self.out, self._limit)
         keep_within_limit(self.err, self._limit)
+
+    def grown_to(self) -> int:
+        """The bytes on disk of the output of the running job, if they are more than at the last call; else 0."""
+        if not self._is_on_disk:
+            return 0
+        before, self._size = self._size, sum(512 * os.fstat(fd).st_blocks for fd in (self.out, self.err))
+        return self._size if self._size > before else 0
+
+    def look_for_room(self, page: Page) -> None:
+        """Tell the worker if what its job prints now may be lost."""
+        if self._is_on_disk:
+            about = os.statvfs(self.out)
+            if about.f_bavail * about.f_frsize < _NO_ROOM:
+                page.words[FULL] = 1
 
     def take(self, out: bytes | int, err: bytes | int, fds: deque[int]) -> tuple[Bulk, Bulk]:
         """The streams of a job that has ended, as in its frame; `fds` came with the frame."""

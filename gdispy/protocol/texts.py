@@ -13,3 +13,6 @@ BUSY = "busy: "
 REFUSED = "a message is refused: "
 #: The same after repeated refusals: there will be no more connections with this run of the node.
 GIVEN_UP = "each connection is closed for the same reason"
+
+#: Beginning of the exception of a job that was ended at its time limit.
+TOO_LONG = "The job took longer than its limit"

@@ -144,7 +144,7 @@ class SharedScheduler:
             store.epoch,
             store.journals,
         )
-        self._scheduler.rules.has_local_nodes = False
+        self._scheduler.rules.local_advice = ""
         self._scheduler.on_client_fault = self._end_faulty
         self._scheduler.on_defect.append(self._on_defect)
         self._usage = UsageFile(settings.journal)

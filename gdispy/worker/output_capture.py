@@ -6,11 +6,16 @@ is included.
 
 The files are in memory if little is kept, and else on disk, without names. Small output is sent in the frame; for large
 output the file itself is passed, and replaced by a new one, so nothing is copied and no memory is needed for it.
+
+On disk, writes fail when the disk is full, and many programs do not notice. So a job whose output may be incomplete has
+failed: at its end there must be room for more output, and the node must not have found the disk full while it ran.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import mmap
 import sys
 import tempfile
 from typing import NamedTuple, TextIO
@@ -19,6 +24,7 @@ from gdispy.worker import control
 from gdispy.worker.frames import INLINE
 from gdispy.worker.originals import os
 from gdispy.worker.process_tree import flush_c_output, free_memory
+from gdispy.worker.shared_page import FULL
 
 #: If more than this many bytes of a stream may be kept, its file is on disk.
 MEMORY_LIMIT = 64 * 1024 * 1024
@@ -40,9 +46,14 @@ class Output(NamedTuple):
 _NOTHING = Output(b"")
 
 
+def is_on_disk(limit: int) -> bool:
+    """Whether the files are on disk if this number of bytes of a stream may be kept."""
+    return limit > MEMORY_LIMIT
+
+
 def capture_file(limit: int, directory: str) -> int:
     """A file for a stream of which `limit` bytes may be kept; writes append. Raises OSError."""
-    if limit <= MEMORY_LIMIT:
+    if not is_on_disk(limit):
         return control.memory_file("gdispy-output")
     flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
     try:
@@ -58,7 +69,8 @@ def capture_file(limit: int, directory: str) -> int:
 class Capture:
     """The files behind descriptors 1 and 2 of this process."""
 
-    def __init__(self, out: int, err: int, limit: int, directory: str) -> None:
+    def __init__(self, out: int, err: int, limit: int, directory: str, words: memoryview) -> None:
+        """`words` are those of the page that is shared with the node."""
         #: `sys.stdout` and `sys.stderr` for jobs.
         self.out: TextIO
         self.err: TextIO
@@ -66,6 +78,10 @@ class Capture:
         self.files = (out, err)
         self._limit = limit
         self._directory = directory
+        self._words = words
+        self._is_on_disk = is_on_disk(limit)
+        #: Why the output of the last job may be incomplete, or ''.
+        self.flaw = ""
         #: Whether each line is written at once, for a client that follows jobs.
         self._is_live = False
         self._restore_streams()
@@ -97,11 +113,22 @@ class Capture:
         except (ValueError, OSError):
             self._mend()
         flush_c_output()
+        if self._is_on_disk:
+            self.flaw = self._find_flaw()
         lseek = os.lseek
         out, err = self.files
         if not lseek(out, 0, os.SEEK_END) and not lseek(err, 0, os.SEEK_END):
             return _NOTHING, _NOTHING
         return self._take(out), self._take(err)
+
+    def _find_flaw(self) -> str:
+        reason = no_room(self.files[0])
+        if not reason and self._words[FULL]:
+            reason = "No space left on device, while the job was running"
+        self._words[FULL] = 0
+        if not reason:
+            return ""
+        return f"The output of the job is incomplete: it cannot be written to {self._directory} on its node: {reason}\n"
 
     def drop(self) -> None:
         """Output of threads after `end` is discarded."""
@@ -132,7 +159,10 @@ class Capture:
     def _hand_over(self, fd: int, size: int) -> Output:
         """Hand the file over, and use another for its descriptor."""
         given = os.dup(fd)
-        fresh = capture_file(self._limit, self._directory)
+        try:
+            fresh = capture_file(self._limit, self._directory)
+        except OSError:  # No room for one more file. The next job needs some.
+            fresh = control.memory_file("gdispy-output")
         os.dup2(fresh, fd, inheritable=False)
         for standard, own in zip((1, 2), self.files, strict=True):
             if own == fd:  # What it holds on disk or in memory is not to be kept for its sake.
@@ -191,6 +221,22 @@ def _copy(fd: int, offset: int, length: int, goal: int) -> None:
         view = memoryview(data)
         while view:
             view = view[os.write(goal, view) :]
+
+
+def no_room(fd: int) -> str:
+    """Why no more can be written to a file that is appended to, or ''.
+
+    Writes a page: the end of the last page is writable on a full disk, too, and only a write meets quotas.
+    """
+    size = os.lseek(fd, 0, os.SEEK_END)
+    try:
+        if os.write(fd, bytes(mmap.PAGESIZE)) < mmap.PAGESIZE:
+            return os.strerror(errno.ENOSPC)
+    except OSError as error:
+        return error.strerror or str(error)
+    finally:
+        os.ftruncate(fd, size)
+    return ""
 
 
 def keep_within_limit(fd: int, limit: int) -> None:

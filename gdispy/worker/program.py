@@ -106,8 +106,9 @@ class _Sender:
 def _send_returned(returned: ReturnedFiles, outcome: Outcome, status: int, job: Job) -> Outcome:
     """The program has ended: send its files. What is missing is an error, unless the program has failed."""
     job.program = 0  # From now on an interrupt is for this process.
-    paths, missing = returned.find()
+    paths, missing, outside = returned.find()
     errors = [] if status else [f"no file to return matches {pattern!r}" for pattern in missing]
+    errors += [f"not returned: {path}: it is a link to a place outside of the job's directory" for path in outside]
     for path in paths:
         try:
             error = job.send_file(path, path)

@@ -231,9 +231,9 @@ class Worker:
         self._jobs.setblocking(True)
         self._results.setblocking(True)
         self._place = place = place or Place(directory)
-        self._capture = Capture(out, err, place.output_limit, place.files)
         # The node writes the target of an interrupt here, then sends the signal.
         self._page = Page(page)
+        self._capture = Capture(out, err, place.output_limit, place.files, self._page.words)
         #: The number in that field, checked before each job.
         self._target = memoryview(self._page.map)[:8].cast("Q")
         self.limits = OwnLimits(limits, self._page.map)
@@ -410,6 +410,8 @@ class Worker:
             limits.end()
         has_threads = thread_count() != self._changes.threads
         out, err = self._printed() if limits.has_file_limit else self._capture.end()
+        if self._capture.flaw:
+            status, exception = TERMINATED, exception + self._capture.flaw
         row = [RESULT, job.number, job.attempt, status, result, out.shown, err.shown, exception, begun, ended, 0, False]
         if out.files or err.files or out.left_out or err.left_out:
             row[-1] = out.left_out + err.left_out

@@ -18,6 +18,7 @@ and no outcome is lost or delayed if a job takes longer than expected, or kills 
   since the node may have read a number that was not started after all, or that belongs to a later group.
 - `LIVE` is set by the node when a job of the worker is followed: from then on it prints at once, and writes into
   `PRINTING` the number of the job whose output is in its files, 0 before it empties them.
+- `FULL` is set by the node when the disk for the output of the running job has no room; the worker clears it.
 - Outcomes are stored here completely, one after the other, in `FILLED` bytes, and for those sent together in a message
   the node knows the `GENERATION`: it can take them from here at any time, and recognises them when they are sent.
 """
@@ -31,7 +32,7 @@ SIZE = 32 * 1024
 #: Seconds after which all CPUs have seen a write; it takes much less.
 VOID_SEEN = 0.001
 
-BEGUN, VOID, GENERATION, FILLED, RUNNING, LIVE, PRINTING = range(7)
+BEGUN, VOID, GENERATION, FILLED, RUNNING, LIVE, PRINTING, FULL = range(8)
 _WORDS, _OUTBOX = 128, 4096
 _RUNNING_PLACE = _WORDS + 8 * RUNNING
 #: How often outcomes are read again that are just being sent.
@@ -49,7 +50,7 @@ class Page:
     def __init__(self, fd: int) -> None:
         self.map = mmap.mmap(fd, SIZE)
         #: Each is read and written in one step.
-        self.words = memoryview(self.map)[_WORDS : _WORDS + 56].cast("Q")
+        self.words = memoryview(self.map)[_WORDS : _WORDS + 64].cast("Q")
         self.outbox = memoryview(self.map)[_OUTBOX:]
 
     def close(self) -> None:

@@ -169,3 +169,16 @@ def test_service_manager_hears_of_the_start_and_the_end(secret_file: str, tmp_pa
             if node.poll() is None:
                 node.kill()
             node.communicate(timeout=10)
+
+
+def test_node_whose_name_has_spaces_is_found_by_its_name(start_node: Start, secret_file: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+    node = start_node("-p", port, "--name", "big: the lab", "--cpus", "1")  # With -p 0, broadcasts do not reach it.
+    words = ["--secret-file", secret_file, "--node_port", port]
+    done = run_script("gdispy", "drain", *words, "big: the lab")
+    assert (done.returncode, done.stdout) == (0, f"big: the lab at {place(node)}: drained\n".encode()), done.stderr
+    done = run_script("gdispy", "undrain", *words, "the lab")
+    assert done.returncode == 2 and b"the lab: no such node was found" in done.stderr
+    done = run_script("gdispy", "undrain", "--only", *words, "the lab")
+    assert done.returncode == 2 and b"not searched for with --only" in done.stderr

@@ -86,6 +86,18 @@ def test_pattern_that_leaves_the_directory_is_refused(tmp_path: Path) -> None:
     assert done.returncode == 1 and b"job 1 (/etc/x): the file to return '/etc/x' is absolute" in done.stderr
 
 
+def test_links_out_of_the_directory_of_a_job_are_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("x" * 2_000_000)  # Large: jobs get a link to it.
+    (tmp_path / "out").mkdir()
+    script = program(tmp_path / "make", "echo 1 > made; chmod 700 made; ln -s /etc/passwd stolen; ln -s made link")
+    words = ["-f", "../in.txt", "--return", "in.txt", "--return", "[ls]*", "--return", "made", script]
+    done = run_script("gdispy", "--local", *words, cwd=tmp_path / "out", umask=0o027)
+    told = b"gdispy: job 1 (): not returned: stolen: it is a link to a place outside of the job's directory\n"
+    assert (done.returncode, done.stderr) == (1, told)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "out").iterdir()}
+    assert modes == {"in.txt": 0o640, "link": 0o750, "made": 0o750}
+
+
 def test_no_file_is_written_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "here").mkdir()

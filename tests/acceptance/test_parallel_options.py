@@ -156,6 +156,63 @@ def test_ctrl_c_ends_it_and_the_log_is_complete(tmp_path: Path) -> None:
     assert time.monotonic() - began < 8 and len(log_rows(tmp_path / "log")) == 2
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_prints_and_logs_what_waits_for_its_turn(number: int, tmp_path: Path) -> None:
+    run = program(tmp_path / "run", f'touch {shlex.quote(str(tmp_path))}/ran$1; [ $1 != 1 ] || sleep 60; echo "$1"')
+    words = ["--joblog", str(tmp_path / "log"), "-j", "2", "--bar", str(run), ":::", *map(str, range(1, 6)), "1"]
+    command = [sys.executable, str(SCRIPTS / "gdispy"), "--local", *words]
+    with open(tmp_path / "shown", "wb") as shown:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=shown)
+    with ended(process):
+        eventually(lambda: b"4/6" in (tmp_path / "shown").read_bytes(), 30, "the jobs do not end")
+        assert log_rows(tmp_path / "log") == []
+        process.send_signal(number)
+        out, _ = process.communicate(timeout=20)
+    assert (process.returncode, out) == (128 + number, b"2\n3\n4\n5\n")
+    name = "interrupted" if number == signal.SIGINT else f"{signal.Signals(number).name} received"
+    assert f"gdispy: {name}; terminating the running jobs\n" in (tmp_path / "shown").read_text()
+    assert [row[0] for row in log_rows(tmp_path / "log")] == ["2", "3", "4", "5"]
+
+
+def test_output_that_was_not_printed_is_not_in_the_log(tmp_path: Path) -> None:
+    run = program(tmp_path / "run", f'touch {shlex.quote(str(tmp_path))}/ran$1; [ $1 != 1 ] || sleep 60; echo "$1"')
+    words = ["--joblog", str(tmp_path / "log"), "-j", "2", str(run), ":::", "1", "2", "3"]
+    command = [sys.executable, str(SCRIPTS / "gdispy"), "--local", *words]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    with ended(process):
+        eventually((tmp_path / "ran3").exists)
+        process.kill()
+        assert process.communicate(timeout=20)[0] == b"" and log_rows(tmp_path / "log") == []
+    program(tmp_path / "run", 'echo "$1"')
+    assert gdispy("--resume", *words).stdout == b"1\n2\n3\n"
+
+
+def test_a_job_whose_output_nobody_reads_is_not_in_the_log(tmp_path: Path) -> None:
+    words = ["--local", "--joblog", str(tmp_path / "log"), "-j", "1", "seq", ":::", "1", "200000", "3"]
+    command = [sys.executable, str(SCRIPTS / "gdispy"), *words]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with ended(process):
+        assert process.stdout is not None and process.stdout.read(2) == b"1\n"
+        process.stdout.close()
+        assert process.wait(20) == 1
+        assert process.stderr is not None and b"closed before all output was written" in process.stderr.read()
+    assert [row[0] for row in log_rows(tmp_path / "log")] == ["1"]
+
+
+def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
+    stay = program(tmp_path / "stay", f"trap '' INT TERM; touch {shlex.quote(str(tmp_path))}/ran; sleep 60; sleep 60")
+    command = [sys.executable, str(SCRIPTS / "gdispy"), "--local", str(stay)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with ended(process):
+        eventually((tmp_path / "ran").exists)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None and b"interrupted" in process.stderr.readline()
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130 and time.monotonic() - began < 2
+        assert b"ended at once" in process.stderr.readline()
+
+
 def test_ctrl_c_before_the_first_argument_ends_it() -> None:
     command = [sys.executable, str(SCRIPTS / "gdispy"), "-d", "--local", "-a", "-", "echo"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -347,7 +404,8 @@ def test_time_limit_ends_a_program_soon(text: str, tmp_path: Path) -> None:
     """And not after the 3 seconds that a program has which handles the interrupt."""
     script = program(tmp_path / "slow", text)
     script.write_text(script.read_text().replace("#!/bin/sh", "#!/bin/bash"))
-    done = gdispy("--timeout", ".3", "--json", script, cwd=tmp_path)
+    done = gdispy("--timeout", ".3", "--json", "--joblog", "log", script, cwd=tmp_path)
+    assert log_rows(tmp_path / "log")[0][6] == "-1"
     row = json.loads(done.stdout)
     assert done.returncode == 1 and "no\n" not in row["stdout"] and row["seconds"] < 2.5
 
@@ -404,3 +462,36 @@ def test_no_line_is_lost_however_fast_they_are() -> None:
     lines = [*map(int, done.stdout.split())]
     assert done.returncode == 0 and sorted(lines) == sorted([*range(1, 400001), *range(1, 300001)])
     assert gdispy("--line-buffer", "--json", "true").returncode == 2
+
+
+def test_lines_of_attempts_that_fail_are_printed_however_short_they_are(tmp_path: Path) -> None:
+    here = shlex.quote(str(tmp_path))
+    script = program(tmp_path / "try", f"mkdir {here}/first 2>&- && echo first && exit 3; echo second; echo told >&2")
+    done = gdispy("--line-buffer", "--retries", "2", script)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"first\nsecond\n", b"told\n")
+
+
+# Readers of standard output that have gone
+
+
+@pytest.mark.parametrize("text", ["exec sleep 60", "echo begun; while :; do echo more; sleep .01; done"])
+def test_a_run_whose_output_nobody_reads_ends(text: str, tmp_path: Path) -> None:
+    """Although no job ends."""
+    command = [sys.executable, str(SCRIPTS / "gdispy"), "--local", str(program(tmp_path / "run", text))]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with ended(process):
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.wait(20) == 1
+        assert process.stderr.read() == b"gdispy: standard output was closed before all output was written\n"
+
+
+# Results of a previous run
+
+
+def test_results_of_a_previous_run_are_mentioned_unless_it_is_continued(tmp_path: Path) -> None:
+    words = ["--results", "out", "--joblog", "log", "echo", ":::", "1", "2"]
+    assert gdispy(*words, cwd=tmp_path).stderr == b""
+    assert gdispy("--resume", *words, "3", cwd=tmp_path).stderr == b""
+    assert b"--results out has 3 folders of a previous run" in gdispy(*words, cwd=tmp_path).stderr
+    assert (tmp_path / "out" / "3" / "status").exists()

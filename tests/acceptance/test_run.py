@@ -106,6 +106,20 @@ def test_one_node_that_may_still_come_is_waited_for(
     assert process.returncode == 0 and out == b"came\n", told
 
 
+def test_the_wait_for_nodes_can_be_limited() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    for text, code in (("4", 1), ("soon", 2)):
+        done = run_script("gdispy", "-n", f"127.0.0.1:{port}", "--insecure", "--wait-for-nodes", text, "echo")
+        assert done.returncode == code
+        told = done.stderr.decode()
+        if code == 2:
+            assert "--wait-for-nodes 'soon' is not a time" in told
+            continue
+        assert "gdispy: no node could be used for 4 s (--wait-for-nodes).\n" in told
+        assert f"127.0.0.1:{port}" in told and "or use this machine: --local\n" in told and "nodes=[" not in told
+
+
 def read_some(process: subprocess.Popen[bytes]) -> str:
     assert process.stderr is not None
     return process.stderr.readline().decode()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -234,6 +236,54 @@ def test_no_new_jobs_while_the_disk_is_nearly_full_and_the_user_hears_why(
     finally:
         daemon.stop()
         subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.fixture
+def on_disk(disk: Path, start_node: Start, secret_file: str) -> Iterator[Callable[..., JobCluster]]:
+    """Clusters of a shell, whose jobs keep all output, on a node whose files are on the small disk."""
+    made: list[JobCluster] = []
+    daemons: list[Daemon] = []
+
+    def make(floor: str) -> JobCluster:
+        daemons.append(start_node("--cpus", "2", "--dest_path_prefix", str(disk / "prefix"), "--disk_floor", floor))
+        options: Any = {"nodes": [daemons[0].place], "secret_file": secret_file, "output_limit": None}
+        made.append(JobCluster("/bin/sh", **options))
+        return made[0]
+
+    yield make
+    for cluster in made:
+        cluster.close(timeout=0, terminate=True)
+    for daemon in daemons:
+        daemon.stop()
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("stream", [1, 2])
+def test_a_job_whose_output_does_not_fit_on_the_disk_has_failed(
+    on_disk: Callable[..., JobCluster], disk: Path, stream: int
+) -> None:
+    made = on_disk("0")
+    job = made.submit("-c", f"head -c 80000000 /dev/zero >&{stream}; exit 0")
+    assert job.wait(30) and job.status == DispyJob.Terminated
+    assert "The output of the job is incomplete" in job.exception and "No space left on device" in job.exception
+    assert str(disk / "prefix") in job.exception
+    kept = len((job.stdout if stream == 1 else job.stderr) or b"")
+    assert 0 < kept < 80000000
+    eventually(lambda: shutil.disk_usage(disk).free > 50_000_000, 20, "its output was not removed from the node")
+    after = made.submit("-c", "echo fine")
+    assert after.wait(30) and after.status == DispyJob.Finished and after.stdout == b"fine\n"
+
+
+def test_a_job_that_fills_the_disk_is_ended_and_others_are_not(
+    on_disk: Callable[..., JobCluster], tmp_path: Path
+) -> None:
+    made = on_disk("20m")
+    quiet = made.submit("-c", f"while [ ! -e {tmp_path}/go ]; do echo on; sleep 0.05; done")
+    endless = made.submit("-c", "i=0; while :; do head -c 1000000 /dev/zero; sleep 0.02; done")
+    assert endless.wait(60) and endless.status == DispyJob.Terminated
+    assert "its output of" in endless.exception and "--disk_floor" in endless.exception
+    (tmp_path / "go").touch()
+    assert quiet.wait(30) and quiet.status == DispyJob.Finished
 
 
 # What a dead node leaves

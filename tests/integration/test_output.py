@@ -109,7 +109,8 @@ def streams() -> object:
 @pytest.mark.usefixtures("streams")
 @pytest.mark.parametrize("limit", [100_000, MEMORY_LIMIT + 1])
 def test_a_file_that_was_handed_over_gets_nothing_of_the_next_job(tmp_path: Path, limit: int) -> None:
-    capture = Capture(capture_file(limit, str(tmp_path)), capture_file(limit, str(tmp_path)), limit, str(tmp_path))
+    files = capture_file(limit, str(tmp_path)), capture_file(limit, str(tmp_path))
+    capture = Capture(*files, limit, str(tmp_path), memoryview(bytearray(64)).cast("Q"))
     shown = []
     for text in (b"a" * 50_000, b"b" * 10, b"c" * 60_000):
         capture.begin()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from gdispy.protocol.ids import JobId
 from gdispy.protocol.payload import Bulk, Payload
 from gdispy.protocol.rows import JobOptions
+from gdispy.protocol.texts import TOO_LONG
 
 
 class Job:
@@ -47,7 +48,7 @@ class Job:
 
     def took_too_long(self) -> str:
         """The text for its user if it was ended for its time limit."""
-        return f"The job took longer than its limit of {self.limit:g} s (dispy_timeout) and was terminated.\n"
+        return f"{TOO_LONG} of {self.limit:g} s (dispy_timeout) and was terminated.\n"
 
 
 def release(value: Bulk) -> None:

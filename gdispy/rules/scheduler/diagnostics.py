@@ -22,7 +22,8 @@ LOADING = 3.0
 
 _SETTING_UP = "setting up the computation"
 _NONE_FOUND = "no gdispy-node was found: start gdispy-node on the machines, with the same secret as this program"
-_LOCAL = "or use this machine: nodes=['local'], and on the command line --local"
+#: How a program uses its own machine.
+LOCAL_ADVICE = "or use this machine: nodes=['local'], and on the command line --local"
 
 
 def problems(
@@ -156,10 +157,9 @@ def trouble(
     nodes: Iterable[NodeRecord],
     addresses: Mapping[str, str],
     now: float,
-    has_local_nodes: bool = True,
+    local_advice: str = LOCAL_ADVICE,
 ) -> str:
-    """The text for jobs that have waited for too long. With `has_local_nodes`, and if there is no node at all, it also
-    says that this machine can be used."""
+    """The text for jobs that have waited for too long. If there is no node at all, it ends with `local_advice`."""
     nodes = list(nodes)
     name = computation.prepare.name if computation.prepare is not None else "?"
     jobs = "1 job waits" if len(computation.tasks) == 1 else f"{len(computation.tasks)} jobs wait"
@@ -167,6 +167,6 @@ def trouble(
     if not lines:
         is_loading = any(computation.id in node.assignments for node in nodes)
         lines = ["a node is still loading the computation"] if is_loading else [_NONE_FOUND]
-    if has_local_nodes and not nodes:
-        lines.append(_LOCAL)
+    if local_advice and not nodes:
+        lines.append(local_advice)
     return "\n  ".join([f"{name}: {jobs}, and no node can run them.", *lines])

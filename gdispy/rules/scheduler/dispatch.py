@@ -75,13 +75,13 @@ class Dispatch:
         return self._turns.weights
 
     @property
-    def has_local_nodes(self) -> bool:
-        """Whether clients can start a private node on their machine."""
-        return self._reminders.has_local_nodes
+    def local_advice(self) -> str:
+        """How clients start a private node on their machine; '' if they cannot."""
+        return self._reminders.local_advice
 
-    @has_local_nodes.setter
-    def has_local_nodes(self, value: bool) -> None:
-        self._reminders.has_local_nodes = value
+    @local_advice.setter
+    def local_advice(self, value: str) -> None:
+        self._reminders.local_advice = value
 
     @property
     def keeps_progress(self) -> bool:

@@ -11,7 +11,7 @@ from gdispy.protocol.messages import Notice
 from gdispy.rules.effects import Effects, Send
 from gdispy.rules.scheduler.assignment import Assignment
 from gdispy.rules.scheduler.computation import Computation
-from gdispy.rules.scheduler.diagnostics import problems, slow_nodes, too_wide, trouble
+from gdispy.rules.scheduler.diagnostics import LOCAL_ADVICE, problems, slow_nodes, too_wide, trouble
 from gdispy.rules.scheduler.node_record import NodeRecord
 from gdispy.rules.scheduler.state import SchedulerState
 
@@ -31,8 +31,8 @@ class Reminders:
         self._state = state
         #: Why addresses have no usable node, as the shell found.
         self._problems: dict[str, str] = {}
-        #: Whether clients can start a private node on their machine.
-        self.has_local_nodes = True
+        #: How clients start a private node on their machine; '' if they cannot.
+        self.local_advice = LOCAL_ADVICE
 
     def problem(self, place: str, text: str) -> None:
         """No usable node at an expected address, with the reason; '' withdraws the report."""
@@ -56,7 +56,7 @@ class Reminders:
         assert since is not None
 
         def text(now: float) -> str:
-            return trouble(computation, self._state.nodes.values(), self._problems, now, self.has_local_nodes)
+            return trouble(computation, self._state.nodes.values(), self._problems, now, self.local_advice)
 
         self._remind(computation, since, lambda: computation.waiting_since == since and is_waiting(), text)
 

@@ -20,14 +20,14 @@ def begun(files: JobFiles, *patterns: str, job: int = 70, number: int = 7) -> Jo
 
 def test_without_results_files_go_below_the_working_directory() -> None:
     files = begun(JobFiles(), "*.out")
-    assert files.destination(JobId(70), "a.out") == Destination(".", True)
-    assert files.destination(JobId(70), "Makefile") == Destination(".", False)
+    assert files.destination(JobId(70), "a.out") == Destination(".", True, True)
+    assert files.destination(JobId(70), "Makefile") == Destination(".", False, True)
 
 
 def test_with_results_each_job_has_a_folder(tmp_path: Path) -> None:
     files = begun(JobFiles(str(tmp_path)), "a")
-    assert files.destination(JobId(70), "a") == Destination(str(tmp_path / "7" / "files"), True)
-    assert files.destination(JobId(70), "b") == Destination(str(tmp_path / "7" / "files"), False)
+    assert files.destination(JobId(70), "a") == Destination(str(tmp_path / "7" / "files"), True, True)
+    assert files.destination(JobId(70), "b") == Destination(str(tmp_path / "7" / "files"), False, True)
     assert (tmp_path / "7" / "files").is_dir()
 
 

@@ -86,6 +86,23 @@ def test_other_files_are_refused(text: str, told: str, tmp_path: Path) -> None:
         LoggedJobs.read(str(tmp_path / "log"))
 
 
+@pytest.mark.parametrize("text", ["hello\n", "hello", "\n", f"{HEADER}x\n", f" {HEADER}\n"])
+def test_file_that_is_not_a_log_is_not_replaced(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="not a log of jobs"):
+        JobLog(str(path), continues=False)
+    assert path.read_text() == text
+
+
+def test_commands_in_messages_are_shortened_to_where_they_differ(tmp_path: Path) -> None:
+    log(tmp_path / "log", outcome(2))
+    logged = LoggedJobs.read(str(tmp_path / "log"))
+    with pytest.raises(ConfigError) as raised:
+        logged.is_done(JobLine(2, (), ()), "prog " + "x" * 100_000, False)
+    assert len(str(raised.value)) < 1000 and "'prog xxx" in str(raised.value) and "'prog 2'" in str(raised.value)
+
+
 def test_log_of_other_jobs_is_refused(tmp_path: Path) -> None:
     log(tmp_path / "log", outcome(1), outcome(2))
     logged = LoggedJobs.read(str(tmp_path / "log"))

@@ -9,6 +9,7 @@ import pytest
 
 from gdispy.cli.job_outcome import JobLine, JobOutcome
 from gdispy.protocol.job_status import ABANDONED, FINISHED, TERMINATED
+from gdispy.protocol.texts import TOO_LONG
 
 LINE = JobLine(1, (), ())
 
@@ -26,6 +27,8 @@ def ended(result: Any, status: int, exception: str | None, start: float | None =
         (3, FINISHED, None, (3, 0, "exit code 3", True)),
         (-9, TERMINATED, "killed\n", (None, 9, "killed", True)),
         (None, TERMINATED, "too long", (None, 0, "too long", True)),
+        (-2, TERMINATED, f"{TOO_LONG} of 1 s\n", (None, 0, f"{TOO_LONG} of 1 s", True)),
+        (3, TERMINATED, f"{TOO_LONG} of 1 s\n", (None, 0, f"{TOO_LONG} of 1 s", True)),
         (0, TERMINATED, "its files changed", (None, 0, "its files changed", True)),
         (None, ABANDONED, "lost", (None, 0, "lost", True)),
         ("text", FINISHED, None, (None, 0, "exit code text", True)),

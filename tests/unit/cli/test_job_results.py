@@ -32,6 +32,14 @@ def test_next_run_replaces_them(tmp_path: Path) -> None:
     assert (tmp_path / "7" / "status").read_text().startswith("exit_code 0\n")
 
 
+def test_folders_of_jobs_are_counted(tmp_path: Path) -> None:
+    results = ResultsFolder(str(tmp_path))
+    (tmp_path / "notes").mkdir()
+    assert results.count() == 0
+    results.store(FAILED)
+    assert results.count() == 1
+
+
 def test_folder_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match=r"--results .*file cannot be created"):

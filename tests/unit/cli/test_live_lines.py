@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from typing import Any
 
 import pytest
 
+from gdispy.buffers.memory_file import OpenFile
 from gdispy.cli import live_lines as module
 from gdispy.cli.job_outcome import JobLine, JobOutcome
+from gdispy.cli.job_output import OutputIncomplete
 from gdispy.cli.live_lines import LiveLines
 from gdispy.protocol.ids import JobId
 from gdispy.protocol.messages import Printed
@@ -37,7 +41,7 @@ class Made:
         found = self._capture.readouterr()
         return found.out, found.err
 
-    def end(self, out: bytes, err: bytes = b"", error: str = "") -> tuple[bytes, bytes]:
+    def end(self, out: Any, err: bytes = b"", error: str = "") -> tuple[bytes, bytes]:
         self.live.forget(70)
         self.live.print(JobOutcome(self.lines[7], 1, "h", 0.0, 1.0, 0, 0, error, out, err), ())
         return self.shown()
@@ -91,6 +95,18 @@ def test_pieces_of_a_job_that_was_printed_are_dropped(made: Made) -> None:
 def test_failed_job_is_reported(made: Made) -> None:
     out, err = made.end(b"", error="exit code 3")
     assert out == b"" and err == b"gdispy: job 7 (arg7): exit code 3\n"
+
+
+def test_output_that_is_incomplete_is_an_error_after_its_last_byte(made: Made) -> None:
+    made.arrive(0, b"one\n")
+    made.shown()
+    with tempfile.TemporaryFile() as file:
+        file.write(b"one\ntwo\n")
+        file.flush()
+        output = OpenFile(os.dup(file.fileno()), 8, "the disk is full")
+    with pytest.raises(OutputIncomplete, match="the disk is full"):
+        made.end(output)
+    assert made.shown()[0] == b"two\n"
 
 
 def test_memory_is_bounded(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:

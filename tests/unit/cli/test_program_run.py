@@ -71,9 +71,8 @@ def run(
     lines = (JobLine(number, (word,), (word,)) for number, word in enumerate(words, 1))
     printer = JobPrinter("prog", PlainForm(), keeps_order=True)
     rules = (window or JobWindow(), HaltRule.read(halt), Attempts(**attempts))
-    made = ProgramRun(
-        cluster, lines, lambda line: "", printer, JobRecords.open("", "", False), *rules, Totals(None), None
-    )
+    records = JobRecords.open("", "", False, lambda line: "")
+    made = ProgramRun(cluster, lines, printer, records, *rules, Totals(None), None)
     return made.run(), made
 
 
@@ -165,8 +164,9 @@ def test_no_two_running_jobs_have_the_same_slot(monkeypatch: pytest.MonkeyPatch,
     cluster.submit = checked  # type: ignore[method-assign]
     lines = (JobLine(number, (), (f"{number} {SLOT}",)) for number in range(6))
     rules = (JobWindow(limit=2), HaltRule.read("never"), Attempts(limit=2))
-    printer, records = JobPrinter("prog", PlainForm(), keeps_order=True), JobRecords.open("", "", False)
-    assert ProgramRun(cluster, lines, lambda line: "", printer, records, *rules, Totals(None), None, Slots()).run()  # type: ignore[arg-type]
+    printer = JobPrinter("prog", PlainForm(), keeps_order=True)
+    records = JobRecords.open("", "", False, lambda line: "")
+    assert ProgramRun(cluster, lines, printer, records, *rules, Totals(None), None, Slots()).run()  # type: ignore[arg-type]
     assert all(len({*slots}) == len(slots) and {*slots} <= {"1", "2"} for slots in held) and len(held) == 7
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +15,7 @@ from gdispy.cli import job_output, program_run
 from gdispy.cli import run as module
 from gdispy.cli.job_files import JobFiles
 from gdispy.cli.job_outcome import has_failed
-from gdispy.cli.options import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, parse
+from gdispy.cli.options import EXIT_FAILED, EXIT_USAGE, parse
 from gdispy.cli.program_run import EndedJobs
 from gdispy.cli.run import run_main
 from gdispy.cli.run_options import parser
@@ -155,11 +156,12 @@ def test_jobs_wait_while_a_node_may_appear(monkeypatch: pytest.MonkeyPatch, outp
 
 def test_ctrl_c_terminates_the_jobs(monkeypatch: pytest.MonkeyPatch, output: Output) -> None:
     def interrupted(ended: Any, limit: float) -> bool:
-        raise KeyboardInterrupt
+        os.kill(os.getpid(), signal.SIGINT)
+        return False
 
     monkeypatch.setattr(EndedJobs, "wait", interrupted)
     cluster = Cluster(job(_tell=running))
-    assert run(monkeypatch, cluster) == EXIT_INTERRUPTED
+    assert run(monkeypatch, cluster) == 130
     assert output.read()[1] == b"gdispy: interrupted; terminating the running jobs\n"
     assert cluster.closed == [{"timeout": 0, "terminate": True}]
 
@@ -199,7 +201,7 @@ def test_output_that_could_not_be_stored_is_a_failure_after_what_there_is(
     assert run(monkeypatch, cluster) == EXIT_FAILED
     file.release()
     out, err = output.read()
-    assert out == b"begin" and err == b"gdispy: the output of a job is incomplete: the disk is full\n"
+    assert out == b"begin" and err == b"gdispy: job 1 (): its output is incomplete: the disk is full\n"
 
 
 def cluster_for(monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[str, dict[str, Any]]:
@@ -209,7 +211,8 @@ def cluster_for(monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[str, dict
     def kind(name: str) -> Any:
         def make(program: str, **parameters: Any) -> Any:
             made.append((name, {"program": program, **parameters}))
-            return SimpleNamespace(_engine=SimpleNamespace(table=SimpleNamespace(), received=SimpleNamespace()))
+            parts = {name: SimpleNamespace(rules=SimpleNamespace()) for name in ("table", "received", "scheduler")}
+            return SimpleNamespace(_engine=SimpleNamespace(**parts))
 
         return make
 

@@ -47,9 +47,9 @@ def test_arguments_reach_the_templates(words: list[str], expected: list[str]) ->
 
 
 def test_columns_with_names_come_from_a_file(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_text("name,size\na,1\nb,2\n")
-    words = ["--colsep", ",", "--header", ":", "-a", f"@{tmp_path}/t.csv", "p", "--{name}", "{size}", "{other}"]
-    assert commands(*words) == ["p --a 1 '{other}'", "p --b 2 '{other}'"]
+    (tmp_path / "t.csv").write_text("\ufeffname,size\na,1\nb,2\n", "utf-8")
+    words = ["--colsep", ",", "--header", ":", "-a", f"@{tmp_path}/t.csv", "p", "--{name}", "{size}", "{ other }"]
+    assert commands(*words) == ["p --a 1 '{ other }'", "p --b 2 '{ other }'"]
 
 
 @pytest.mark.parametrize(
@@ -66,6 +66,8 @@ def test_columns_with_names_come_from_a_file(tmp_path: Path) -> None:
         (["-X", "--header", ":", "p", ":::", "1"], "--header and -X cannot be combined"),
         (["--header", "x", "p", ":::", "1"], "--header must be ':'"),
         (["--header", ":", "p", ":::", "a", "1", ":::", "a", "2"], "two columns have the name 'a'"),
+        (["--header", ":", "p", "x{sice}", ":::", "size", "1"], r"\{sice\} names no column: they are size"),
+        (["--header", ":", "-f", "{sice/.}", "p", ":::", "size", "1"], r"\{sice/\.\} names no column"),
         (["--header", ":", "p", ":::", "", "1"], "a column has no name"),
         (["p", "{%}", ":::", "1"], "needs -j N"),
         (["-j", "2", "-f", "{%}", "p", ":::", "1"], "not in -f and --return"),
@@ -79,11 +81,11 @@ def test_what_cannot_be_combined_is_refused(words: list[str], told: str) -> None
 
 def test_names_become_numbers_in_templates_only() -> None:
     names = {"a": 1, "a.b": 2, "x+": 3}
-    assert renamed(["{a}", "{a.b}", "{a.b/.}", "a", "{x+//}", "{b}"], names) == [
+    assert renamed(["{a}", "{a.b}", "{a.b/.}", "a", "{x+//}", "${b}{ b }{1b}"], names) == [
         "{1}",
         "{2}",
         "{2/.}",
         "a",
         "{3//}",
-        "{b}",
+        "${b}{ b }{1b}",
     ]

@@ -59,6 +59,16 @@ def test_of_the_mode_only_the_owners_bits_are_used_and_the_umask_is_kept(
     assert about.st_mode & 0o7777 == expected and about.st_mtime == 1e9
 
 
+@pytest.mark.parametrize(("mode", "expected"), [(0o600, 0o644), (0o700, 0o755), (0o400, 0o444), (0o4666, 0o644)])
+def test_file_for_all_has_the_permissions_of_the_umask(home: Path, mode: int, expected: int) -> None:
+    before = os.umask(0o022)
+    try:
+        assert store(str(home), row("file", FIRST, mode), FIRST, for_all=True) == ""
+    finally:
+        os.umask(before)
+    assert (home / "file").stat().st_mode & 0o7777 == expected
+
+
 def test_file_arrives_whole_with_its_folders_and_leaves_nothing_else(home: Path) -> None:
     data = os.urandom(3_000_000)
     assert store(str(home), row("a/b/c", data), MemoryPayload([data[:7], data[7:]])) == ""

@@ -206,7 +206,7 @@ def test_trouble_without_a_reason_is_loading_or_no_node() -> None:
     assert trouble(made.computation, made.nodes, {}, 0.0).endswith("\n  a node is still loading the computation")
     lines = trouble(made.computation, [], {}, 0.0).splitlines()
     assert lines[1].startswith("  no gdispy-node was found") and lines[2].startswith("  or use this machine")
-    assert len(trouble(made.computation, [], {}, 0.0, has_local_nodes=False).splitlines()) == 2
+    assert len(trouble(made.computation, [], {}, 0.0, local_advice="").splitlines()) == 2
 
 
 @pytest.mark.parametrize(

@@ -787,7 +787,7 @@ def test_user_is_told_why_jobs_wait_at_growing_intervals() -> None:
 
 def test_clients_of_a_shared_scheduler_are_not_sent_to_a_node_of_their_own() -> None:
     rules = Dispatch()
-    rules.has_local_nodes = False
+    rules.local_advice = ""
     dispatch = checked(rules)
     dispatch.receive_from_client(CLIENT, [Open(C, ["*"], False), prepare()], 0.0)
     submit(dispatch, 1)
