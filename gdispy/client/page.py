@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import gevent
 import gevent.event
@@ -25,7 +25,7 @@ from gdispy.client.engine import ClusterEngine, Stage
 from gdispy.client.job import STATUS_NAMES, DispyJob
 from gdispy.client.job_records import Failure, JobRecords, Row, shown_id
 from gdispy.client.status import DispyNode
-from gdispy.errors import ConfigError, ForkedError, InternalError
+from gdispy.errors import ClusterClosed, ConfigError, ForkedError
 from gdispy.hub import Hub
 from gdispy.protocol.ids import Instance, JobId
 from gdispy.protocol.limits import printable_lines, shortened
@@ -37,6 +37,8 @@ from gdispy.web.server import PageServer
 
 if TYPE_CHECKING:
     from gdispy.client.cluster import JobCluster
+
+T = TypeVar("T")
 
 #: Seconds between two samples at first, and the number of samples; when there are more, every second one is dropped.
 SAMPLE_INTERVAL = 1.0
@@ -53,6 +55,29 @@ LOOKED_AT = 20_000
 #: Seconds that an action, and the reading of arguments, may take.
 ACTION_LIMIT = 10.0
 ARGUMENTS_LIMIT = 1.0
+
+
+def outside(hub: Hub, function: Callable[[], T], limit: float = ACTION_LIMIT) -> T:
+    """Call a function where callbacks run, and wait for its result, in a greenlet of the hub. Raises Refused if a
+    callback of the program runs for longer than `limit` seconds."""
+    values: list[T] = []
+    errors: list[Exception] = []
+    done = gevent.event.Event()
+
+    def call() -> None:
+        try:
+            values.append(function())
+        except Exception as error:
+            errors.append(error)
+        with contextlib.suppress(ForkedError, ClusterClosed):
+            hub.post(done.set)
+
+    hub.call_back(call)
+    if not done.wait(limit):
+        raise Refused(503, "a callback of the program is running: try again")
+    if errors:
+        raise Refused(400, shortened(printable_lines(str(errors[0]))))
+    return values[0]
 
 
 class History:
@@ -167,12 +192,12 @@ class ProgramView:
         self._hub, self._title = hub, title
         self.watches: list[ClusterWatch] = []
         self._history = History()
-        self._seen = 0.0
+        #: When a browser has last asked, on the monotonic clock.
+        self.seen = 0.0
         self._ticker: gevent.Greenlet | None = None
 
     def begin(self) -> None:
-        if self.show_arguments:
-            self._hub.prepare_callbacks()
+        self._hub.prepare_callbacks()
         self._ticker = keep_running(self._tick, what="the samples of the page")
 
     def end(self) -> None:
@@ -198,7 +223,7 @@ class ProgramView:
             counts = [watch.engine.count for watch in self.watches]
             ended, failed = sum(each.ended for each in counts), sum(each.failed for each in counts)
             self._history.add(now, ended, failed, sum(watch.running() for watch in self.watches))
-            if time.monotonic() - self._seen < ATTENTION:
+            if time.monotonic() - self.seen < ATTENTION:
                 for watch in self.watches:
                     watch.ask()
             gevent.sleep(SAMPLE_INTERVAL)
@@ -206,7 +231,7 @@ class ProgramView:
     # What is shown
 
     def sections(self) -> dict[str, object]:
-        self._seen = time.monotonic()
+        self.seen = time.monotonic()
         computations = [watch.counts() for watch in self.watches]
         rate = self._history.rate()
         pending = sum(watch.engine.count.pending for watch in self.watches)
@@ -340,17 +365,9 @@ class ProgramView:
     def _with_arguments(self, rows: list[dict[str, object]], jobs: list[DispyJob]) -> list[dict[str, object]]:
         if not self.show_arguments or not jobs:
             return rows
-        texts: list[str] = []
-        done = gevent.event.Event()
-
-        def read() -> None:
-            with contextlib.suppress(Exception):
-                texts.extend(shortened(job._shown_call(), 300) for job in jobs)
-            with contextlib.suppress(ForkedError, InternalError):
-                self._hub.post(done.set)
-
-        self._hub.call_back(read)
-        if not done.wait(ARGUMENTS_LIMIT):
+        try:
+            texts = outside(self._hub, lambda: [shortened(job._shown_call(), 300) for job in jobs], ARGUMENTS_LIMIT)
+        except Refused:
             texts = ["(a callback of the program is running: not available now)"] * len(jobs)
         for row, text in zip(rows, texts, strict=False):
             row["arguments"] = text
