@@ -119,7 +119,10 @@ class JobRecords:
         if index is None:
             known = self._nodes.get(node)
             index = self._indices[node] = len(self.places)
-            self.places.append(known.name if known is not None else address or "no node")
+            name = known.name if known is not None else address or "no node"
+            if name in self.places and known is not None:
+                name = f"{name}:{known.port}"
+            self.places.append(name)
             self._lanes.append([])
         return index
 

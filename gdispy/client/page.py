@@ -163,7 +163,9 @@ class ClusterWatch:
         self.busy, self._done = busy, {instance: node.jobs_done for instance, node in nodes.items()}
 
     def running(self) -> int:
-        return min(self.engine.count.pending, max(sum(self.busy.values()), len(self.records.running)))
+        # A node that reports the end of a job may have begun the next one, which it has reported before.
+        cpus = sum(node.cpus for node in self.engine.nodes.ready().values())
+        return min(self.engine.count.pending, max(sum(self.busy.values()), min(cpus, len(self.records.running))))
 
     def command(self, word: str, node: bytes, value: float = 0.0) -> int:
         """Give a command to a node, and wait for its answer; -1 if there is none. In a greenlet of the hub."""

@@ -27,9 +27,8 @@ from urllib.parse import urlsplit
 #: Failed attempts of one address within `WINDOW` seconds, after which it must wait.
 FAILURES = 10
 WINDOW = 60.0
-#: Addresses with failures, and sessions, that are remembered; the oldest is forgotten first.
+#: Addresses with failures that are remembered; the oldest is forgotten first.
 ADDRESSES = 1024
-SESSIONS = 64
 #: Bytes of the random values.
 KEY_BYTES = 32
 
@@ -63,7 +62,6 @@ class Guard:
         names of this host, besides addresses and localhost."""
         self._token, self._cookie, self._is_secure = token, cookie, is_secure
         self._names = frozenset(name.lower() for name in names) | {"localhost"}
-        self._sessions: OrderedDict[str, Session] = OrderedDict()
         #: Address -> the number of failures, and when the window ends.
         self._failures: OrderedDict[str, tuple[int, float]] = OrderedDict()
 
@@ -100,11 +98,15 @@ class Guard:
     def log_in(self, token: str, address: str, now: float) -> Session:
         """A new session for a browser that has the token. Raises Refused."""
         self._check_token(token, address, now)
-        session = Session(secrets.token_urlsafe(KEY_BYTES), secrets.token_urlsafe(KEY_BYTES))
-        self._sessions[session.key] = session
-        if len(self._sessions) > SESSIONS:
-            self._sessions.popitem(last=False)
-        return session
+        return self._session_of(secrets.token_urlsafe(KEY_BYTES))
+
+    def _session_of(self, name: str) -> Session:
+        """The session with this random name. Its keys follow from the name and the token, so it is valid again if a
+        server returns with the same token, and nothing is stored."""
+        return Session(f"{name}.{self._derived('session', name)}", self._derived("action", name))
+
+    def _derived(self, purpose: str, name: str) -> str:
+        return hmac.digest(self._token.encode(), f"{purpose} {name}".encode("utf-8", "replace"), "sha256").hex()
 
     def cookie_of(self, session: Session) -> str:
         """The value of the header Set-Cookie."""
@@ -117,8 +119,9 @@ class Guard:
         if sent is not None:
             self._check_token(_token_of(sent), address, now)
             return OF_PROGRAM
-        known = self._known(_cookie(headers.get("cookie", ""), self._cookie))
-        if known is None:
+        given = _cookie(headers.get("cookie", ""), self._cookie)
+        known = self._session_of(given.partition(".")[0])
+        if not _equal(given, known.key):
             raise Refused(401, "log in first: open the URL with the token that was printed")
         return known
 
@@ -128,13 +131,6 @@ class Guard:
             return
         if not _equal(headers.get("x-gdispy-action", ""), session.action_key):
             raise Refused(403, "the header X-Gdispy-Action is missing or wrong: reload the page")
-
-    def _known(self, key: str) -> Session | None:
-        found = None
-        for each in self._sessions.values():  # All, so that the time says nothing.
-            if _equal(key, each.key):
-                found = each
-        return found
 
     def _check_token(self, token: str, address: str, now: float) -> None:
         count, ends = self._failures.pop(address, (0, 0.0))

@@ -7,10 +7,12 @@ import pytest
 from gdispy.client.job import DispyJob
 from gdispy.client.job_records import FAILURES, ROWS, TAIL_LINES, JobRecords, shown_id, tail
 from gdispy.client.node_table import NodeTable
+from gdispy.client.status import DispyNode
 from gdispy.protocol.ids import JobId
 from gdispy.protocol.job_status import ABANDONED, TERMINATED
-from gdispy.protocol.messages import Started
+from gdispy.protocol.messages import Event, Started
 from gdispy.protocol.payload import MemoryPayload
+from gdispy.protocol.rows import NodeRow
 from tests.unit.builders import C, ended, outcome
 
 NODE = b"n" * 16
@@ -53,6 +55,17 @@ def test_jobs_at_the_same_time_are_on_different_cpus_and_others_follow_each_othe
     first, rows = made.records.rows(0, 10)
     assert first == 0 and [(row.lane, row.number) for row in rows] == [(0, 1), (0, 2), (1, 3)]
     assert made.records.places == ["10.0.0.1"]
+
+
+def test_nodes_with_the_same_name_are_told_apart() -> None:
+    nodes = NodeTable()
+    for port in (1, 2):
+        row = NodeRow("worker", "10.0.0.1", port, 4, 0, 0, 0.0, 0, 0)
+        nodes.take(Event(C, DispyNode.Initialized, bytes([port]) * 16, [row], []))
+    records = JobRecords({}, nodes)
+    for port in (1, 2):
+        records.ended(ended(outcome(1, start=0.5), address="10.0.0.1", node=bytes([port]) * 16), None)
+    assert records.places == ["worker", "worker:2"]
 
 
 def test_only_picked_jobs_are_recorded_and_those_that_never_began_have_no_row() -> None:
