@@ -50,7 +50,8 @@ def _main(words: Sequence[str]) -> int:
     if options.dry_run:
         return _print_commands(chosen.lines, lines)
     shows = options.bar or sys.stderr.isatty()
-    totals = Totals(chosen.lines.count() if shows and not _resumes(options) else None)
+    is_counted = (shows or options.page) and not _resumes(options)
+    totals = Totals(chosen.lines.count() if is_counted else None)
     code = 0
     for first in arrived(lines):  # Without jobs, no node is needed.
         code = _run(options, chosen, chain([first], lines), totals, shows)
@@ -101,6 +102,8 @@ def _run(
     slots = Slots() if chosen.lines.have_slots else None
     run = ProgramRun(cluster, lines, chosen.lines.command, printer, records, *rules, totals, bar, slots, ended, live)
     with cluster:
+        if options.page:
+            _serve_page(options, cluster, totals)
         try:
             is_good = run.run()
         except GdispyError:  # No node can be expected, or output or records cannot be written.
@@ -115,6 +118,14 @@ def _run(
         if run.is_cut_short:
             cluster.close(timeout=0, terminate=True)
     return 0 if is_good else EXIT_FAILED
+
+
+def _serve_page(options: argparse.Namespace, cluster: JobCluster, totals: Totals) -> None:
+    """It ends with the program."""
+    from gdispy.client.page import serve  # It imports a web server.
+
+    shown = (options.page_port or 0, options.page_arguments, options.page_admin)
+    serve(cluster, "127.0.0.1", *shown, expected=lambda: totals.counts.total)
 
 
 def _cluster(options: argparse.Namespace, files: list[str], received: JobFiles) -> JobCluster:

@@ -158,7 +158,7 @@ class ClusterWatch:
         nodes, pending = self.engine.nodes.ready() if self.is_open else {}, self.engine.count.pending
         busy = {}
         for instance, node in nodes.items():
-            is_moving = node.jobs_done != self._done.get(instance, 0)
+            is_moving = node.jobs_done != self._done.get(instance, node.jobs_done)
             busy[instance] = max(node.busy, min(node.cpus, pending) if is_moving else 0)
         self.busy, self._done = busy, {instance: node.jobs_done for instance, node in nodes.items()}
 
@@ -193,6 +193,8 @@ class ProgramView:
         self.admin, self.show_arguments = admin, show_arguments
         self._hub, self._title = hub, title
         self.watches: list[ClusterWatch] = []
+        #: The number of jobs that there will be, if that is known; called in the hub.
+        self.expected: Callable[[], int] | None = None
         self._history = History()
         #: When a browser has last asked, on the monotonic clock.
         self.seen = 0.0
@@ -236,7 +238,7 @@ class ProgramView:
         self.seen = time.monotonic()
         computations = [watch.counts() for watch in self.watches]
         rate = self._history.rate()
-        pending = sum(watch.engine.count.pending for watch in self.watches)
+        pending = sum(watch.engine.count.pending for watch in self.watches) + self._awaited()
         return {
             "about": {
                 "title": self._title,
@@ -245,12 +247,22 @@ class ProgramView:
                 "arguments": self.show_arguments,
                 "actions": ["cancel", "cancel_all", "cpus", "close", "allocate"] if self.admin else [],
             },
-            "now": {"time": round(time.time(), 1), "rate": round(rate, 2), "left": _left(pending, rate)},
+            "now": {
+                "time": round(time.time(), 1),
+                "rate": round(rate, 2),
+                "left": _left(pending, rate),
+                "awaited": self._awaited(),
+            },
             "computations": computations,
             "nodes": self._nodes(),
             "problems": sorted({problem for watch in self.watches if watch.is_open for problem in watch.problems}),
             "rows": sum(watch.records.row_count for watch in self.watches),
         }
+
+    def _awaited(self) -> int:
+        """Jobs that will be submitted."""
+        made = sum(watch.engine.count.made for watch in self.watches)
+        return max(0, self.expected() - made) if self.expected is not None else 0
 
     def _nodes(self) -> list[dict[str, object]]:
         found: dict[bytes, dict[str, object]] = {}
@@ -547,13 +559,22 @@ class ServedPage:
         return f"<ServedPage {self._server.address}>"
 
 
-def serve(cluster: JobCluster, host: str, port: int, show_arguments: bool, admin: bool) -> ServedPage:
-    """The page of a cluster. In the user's thread. Raises ConfigError."""
+def serve(
+    cluster: JobCluster,
+    host: str,
+    port: int,
+    show_arguments: bool,
+    admin: bool,
+    expected: Callable[[], int] | None = None,
+) -> ServedPage:
+    """The page of a cluster; `expected` tells how many jobs there will be, of which not all need be submitted yet. In
+    the user's thread. Raises ConfigError."""
     if not isinstance(host, str):
         raise ConfigError(f"host must be an address or the name of this host, not {host!r}")
     cluster._engine.refuse_fork()
     hub = cluster._hub
     view = ProgramView(hub, _program_name(), bool(show_arguments), bool(admin))
+    view.expected = expected
     server = PageServer(view, host, port, cluster._secret.tls)
     hub.call(start, hub, view, server, [cluster])
     page = ServedPage(hub, view, server)

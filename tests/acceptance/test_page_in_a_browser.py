@@ -208,7 +208,7 @@ def test_program_that_dies_leaves_its_last_state_and_the_page_continues_when_it_
         window.shows("#link", "Live")
         window.shows("#n-waiting", "5")
         assert window.text("#banner") == ""
-    assert all("ERR_CONNECTION_REFUSED" in each or "/api/events" in each for each in window.errors())
+    assert all("net::ERR_" in each for each in window.errors())
 
 
 def test_page_of_a_program_that_closes_it_says_so(window: Browser) -> None:
@@ -303,7 +303,7 @@ def _fill(made: JobCluster, nodes: int, rows: int) -> None:
     watch = engine.table.watch
     assert watch is not None
     for number in range(nodes):
-        row = NodeRow(f"node{number:03}", f"10.0.{number // 100}.{number % 100}", 51348, 8, number % 9, 10, 5.0, 0, 0)
+        row = NodeRow(f"node{number:03}", f"10.0.{number // 100}.{number % 100}", 51348, 8, 0, 0, 0.0, 0, 0)
         free = [50.0, 8_000_000_000, 100_000_000_000, 0.0]
         engine.nodes.take(Event(C, DispyNode.Initialized, number.to_bytes(16, "big"), [row], free))
     for number in range(rows):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import pytest
 from gdispy import JobCluster
 from gdispy.client import page as page_module
 from gdispy.errors import ClusterClosed
-from tests.support.daemons import Daemon
+from tests.support.daemons import SCRIPTS, Daemon, ended
 from tests.support.jobs import pass_gate, wait_for_file
 from tests.support.pages import PageClient
 from tests.support.waiting import eventually
@@ -257,3 +258,32 @@ def test_page_of_a_node_that_is_lost_shows_it_as_closed(start_node: Callable[...
             assert client.get("/api/state")["nodes"][0]["state"] == "ready"
             node.bury()
             eventually(lambda: client.get("/api/state")["nodes"][0]["state"] == "closed")
+
+
+def test_command_line_serves_a_page_that_counts_all_jobs(tmp_path: Path) -> None:
+    script = tmp_path / "simulate"
+    script.write_text(f"#!/bin/sh\nuntil [ -e '{tmp_path}/go' ]; do sleep .02; done\n")
+    script.chmod(0o755)
+    command = [sys.executable, str(SCRIPTS / "gdispy"), "--local", "--page", "--page-arguments", str(script), ":::"]
+    process = subprocess.Popen(
+        [*command, *map(str, range(3000))], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    with ended(process):
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        assert line.startswith("The page of simulate: http://127.0.0.1:")
+        client = PageClient(line.split()[-1])
+        eventually(lambda: counts(client)["running"] > 0)
+        found = counts(client)
+        awaited = eventually(lambda: client.get("/api/state")["now"]["awaited"])
+        assert counts(client)["made"] + awaited == 3000 and found["failed"] == 0
+        assert client.get("/api/jobs?kind=running")["jobs"][0]["arguments"] == "('0')"
+        assert client.act(do="cancel", job=1)[0] == 403
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+
+
+def test_options_of_the_page_need_the_page() -> None:
+    command = [sys.executable, str(SCRIPTS / "gdispy"), "--local", "--page-admin", "true"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and "need --page" in done.stderr

@@ -105,7 +105,7 @@ function onState(changed) {
 function sum(name) { return (state.computations ?? []).reduce((total, each) => total + each[name], 0); }
 
 function showCounts() {
-  const ended = sum("ended"), failed = sum("failed"), running = sum("running"), waiting = sum("waiting");
+  const ended = sum("ended"), failed = sum("failed"), running = sum("running"), waiting = sum("waiting") + (state.now?.awaited ?? 0);
   setText(byId("n-done"), count(ended - failed));
   setText(byId("n-running"), count(running));
   setText(byId("n-waiting"), count(waiting));
