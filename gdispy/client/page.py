@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -32,6 +31,7 @@ from gdispy.protocol.limits import printable_lines, shortened
 from gdispy.protocol.messages import NodeCommand, Reply, Status, StatusRequest
 from gdispy.runtime.greenlets import keep_running
 from gdispy.web.guard import Refused
+from gdispy.web.history import SAMPLE_INTERVAL, History, time_left
 from gdispy.web.request import Request
 from gdispy.web.server import PageServer
 
@@ -40,11 +40,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Seconds between two samples at first, and the number of samples; when there are more, every second one is dropped.
-SAMPLE_INTERVAL = 1.0
-SAMPLES = 1200
-#: Seconds over which the rate is measured.
-RATE_SPAN = 30.0
 #: Seconds for which the scheduler is asked about problems after the last browser was seen.
 ATTENTION = 10.0
 #: Rows of a page of a list, and of an answer for the timeline.
@@ -78,31 +73,6 @@ def outside(hub: Hub, function: Callable[[], T], limit: float = ACTION_LIMIT) ->
     if errors:
         raise Refused(400, shortened(printable_lines(str(errors[0]))))
     return values[0]
-
-
-class History:
-    """Samples of the counts since the page was started: `[time, ended, failed, running]`."""
-
-    def __init__(self) -> None:
-        self.samples: list[tuple[float, int, int, int]] = []
-        self._interval = SAMPLE_INTERVAL
-        self._recent: deque[tuple[float, int]] = deque(maxlen=int(RATE_SPAN / SAMPLE_INTERVAL) + 1)
-
-    def add(self, now: float, ended: int, failed: int, running: int) -> None:
-        self._recent.append((now, ended))
-        if self.samples and now - self.samples[-1][0] < self._interval * 0.9:
-            return
-        self.samples.append((now, ended, failed, running))
-        if len(self.samples) > SAMPLES:
-            del self.samples[1::2]
-            self._interval *= 2
-
-    def rate(self) -> float:
-        """Jobs per second that have ended of late."""
-        if len(self._recent) < 2:
-            return 0.0
-        (first, before), (last, after) = self._recent[0], self._recent[-1]
-        return max(0.0, (after - before) / (last - first)) if last > first else 0.0
 
 
 class ClusterWatch:
@@ -250,7 +220,7 @@ class ProgramView:
             "now": {
                 "time": round(time.time(), 1),
                 "rate": round(rate, 2),
-                "left": _left(pending, rate),
+                "left": time_left(pending, rate),
                 "awaited": self._awaited(),
             },
             "computations": computations,
@@ -462,11 +432,6 @@ class ProgramView:
         "close": _close,
         "allocate": _allocate,
     }
-
-
-def _left(pending: int, rate: float) -> float | None:
-    """Seconds until the last job ends, as far as the rate tells."""
-    return round(pending / rate, 1) if pending and rate > 0 else None
 
 
 def _merge(

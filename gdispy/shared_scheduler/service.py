@@ -57,6 +57,7 @@ from gdispy.rules.faults import refusal as refusal_of
 from gdispy.rules.history.facts import Owned
 from gdispy.rules.history.replay import ComputationHistory
 from gdispy.rules.scheduler.client_mailbox import NO_QUOTAS, ClientMailbox
+from gdispy.rules.scheduler.dispatch import Dispatch
 from gdispy.rules.scheduler.quotas import Quotas
 from gdispy.rules.scheduler.turns import FAIR
 from gdispy.runtime.fault_log import log_fault
@@ -150,6 +151,8 @@ class SharedScheduler:
         self._proxy_of: dict[Peer, ClientProxy] = {}
         self._connections: dict[Peer, Connection] = {}
         self._stop = gevent.event.Event()
+        #: Told of the jobs that end; None while no page counts them.
+        self.on_ended: Callable[[Ended], None] | None = None
         self._listener = Listener(
             hosts[0],
             settings.port,
@@ -218,6 +221,34 @@ class SharedScheduler:
             found = rules.computation_rows(proxy.mailbox.peer)
             rows += [ComputationOverviewRow(proxy.mailbox.name, where, *row) for row in found]
         return Overview(question, rules.node_rows(), rows)
+
+    # For the web page
+
+    @property
+    def rules(self) -> Dispatch:
+        return self._scheduler.rules
+
+    @property
+    def clients(self) -> dict[Instance, ClientProxy]:
+        """The clients, by instance; to be read only."""
+        return self._proxies
+
+    @property
+    def directory(self) -> str:
+        """The directory of the journal, '' for none."""
+        return self._settings.journal
+
+    def order(self, stimulus: Callable[[float], Effects]) -> None:
+        """Let the rules do something soon, in order with the messages of clients."""
+        self._scheduler.put(stimulus)
+
+    def act_for(self, proxy: ClientProxy, message: Message) -> None:
+        """Handle a message as if the client had sent it; it is recorded as such."""
+        self._scheduler.put(lambda now: self._forward(proxy, [message], now))
+
+    def _note_end(self, message: Ended) -> None:
+        if self.on_ended is not None:
+            self.on_ended(message)
 
     # Connections
 
@@ -355,7 +386,7 @@ class SharedScheduler:
 
     def _new_proxy(self, client: Instance, name: str, address: str = "") -> ClientProxy:
         proxy = self._proxies[client] = ClientProxy(
-            ClientMailbox(next_peer(), client, name, self._settings.quotas), self._scheduler.no_more
+            ClientMailbox(next_peer(), client, name, self._settings.quotas), self._scheduler.no_more, self._note_end
         )
         weights = self._settings.weights
         weight = weights.get(name, weights.get(address))

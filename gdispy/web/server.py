@@ -216,7 +216,9 @@ class PageServer:
     def _act(self, request: Request) -> Answer:
         if not self._view.admin:
             raise Refused(403, "this page only shows: actions must be allowed where it is started")
-        return json_answer({"done": self._view.act(request.json())})
+        done = self._view.act(request.json())
+        self._texts_until = 0.0
+        return json_answer({"done": done})
 
     # Updates
 

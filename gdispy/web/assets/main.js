@@ -11,6 +11,7 @@ const link = new Link(onState, onLink), chart = new RateChart(), timeline = new 
 const jobs = { kind: "running", from: [0], next: null };
 let view = "", lastHeard = null, failedShown = -1, jobsAsked = 0, historyAsked = false;
 
+const lacks = (name) => Boolean(state.about?.without?.includes(name));
 const may = (action) => state.about?.actions.includes(action);
 
 // The connection
@@ -74,10 +75,10 @@ function say(text) {
   saidTimer = setTimeout(() => setText(byId("said"), ""), 6000);
 }
 
-async function act(question, yes, order, number = null) {
-  const answer = await ask(question, yes, number);
+async function act(question, yes, order, number = null, unit = "cpus") {
+  const answer = await ask(question, yes, number, unit === "cpus" ? "CPUs" : "Weight");
   if (answer === false || Number.isNaN(answer)) return;
-  if (number !== null) order = { ...order, cpus: answer };
+  if (number !== null) order = { ...order, [unit]: answer };
   try {
     say((await link.act(order)).done);
     if (view === "jobs") askForJobs();
@@ -94,6 +95,7 @@ function onState(changed) {
   if (changed.about) {
     setText(byId("title"), state.about.title);
     document.title = `${state.about.title} – gdispy`;
+    for (const each of document.querySelectorAll("nav a")) each.hidden = lacks(each.hash.slice(1));
   }
   showCounts();
   if (view === "overview") showOverview();
@@ -105,7 +107,7 @@ function onState(changed) {
 function sum(name) { return (state.computations ?? []).reduce((total, each) => total + each[name], 0); }
 
 function showCounts() {
-  const ended = sum("ended"), failed = sum("failed"), running = sum("running"), waiting = sum("waiting") + (state.now?.awaited ?? 0);
+  const ended = state.now?.ended ?? sum("ended"), failed = state.now?.failed ?? sum("failed"), running = sum("running"), waiting = sum("waiting") + (state.now?.awaited ?? 0);
   setText(byId("n-done"), count(ended - failed));
   setText(byId("n-running"), count(running));
   setText(byId("n-waiting"), count(waiting));
@@ -132,7 +134,7 @@ function showOverview() {
   byId("computations-empty").hidden = found.length > 0;
   tables.computations.show(computationColumns(), found, (each) => each.id);
   byId("clients-card").hidden = !state.clients?.length;
-  if (state.clients) tables.clients.show(CLIENT_COLUMNS, state.clients, (each) => each.id);
+  if (state.clients) tables.clients.show(clientColumns(), state.clients, (each) => each.id);
   showFailures();
 }
 
@@ -149,10 +151,14 @@ function computationColumns() {
   ];
   if (state.computations?.some((each) => each.client)) columns.splice(1, 0, { title: "Client", cell: (each) => each.client });
   if (may("cancel_all")) {
-    columns.push({ title: "Actions", cell: (each) => ({ sign: each.state === "open" && each.ended < each.made ? "on" : "", build: () => {
-      if (each.state !== "open" || each.ended >= each.made) return [];
-      return button("Cancel jobs", `Cancel all jobs of ${each.name}`, () =>
-        act(`Cancel all jobs of ${each.name} that have not ended?`, "Cancel the jobs", { do: "cancel_all", computation: each.id }));
+    const isOn = (each) => (each.state === "open" || each.state === "away") && each.ended < each.made;
+    columns.push({ title: "Actions", cell: (each) => ({ sign: `${each.state} ${isOn(each)}`, build: () => {
+      const made = [];
+      if (isOn(each)) made.push(button("Cancel jobs", `Cancel all jobs of ${each.name}`, () =>
+        act(`Cancel all jobs of ${each.name} that have not ended?`, "Cancel the jobs", { do: "cancel_all", computation: each.id })));
+      if (may("release") && each.state === "away") made.push(button("Release", `Release ${each.name}`, () =>
+        act(`Release ${each.name}, whose client is away? Its results are lost.`, "Release it", { do: "release", computation: each.id })));
+      return made;
     } }) });
   }
   return columns;
@@ -163,18 +169,26 @@ function progressOf(each) {
   return [element("span", { className: "dim" }, `${share} %`), element("progress", { max: each.made || 1, value: each.ended, ariaLabel: `${each.name}: ${share} %` })];
 }
 
-const CLIENT_COLUMNS = [
+const CLIENTS = [
   { title: "Client", cell: (each) => each.name },
   { title: "Address", cell: (each) => each.address || "away" },
   { title: "Computations", num: true, cell: (each) => count(each.computations) },
   { title: "Running", num: true, cell: (each) => count(each.running) },
   { title: "Waiting", num: true, cell: (each) => count(each.waiting) },
   { title: "Share of the CPUs", num: true, cell: (each) => `${Math.round(100 * each.share)} %` },
+  { title: "Weight", num: true, cell: (each) => String(each.weight) },
 ];
+
+function clientColumns() {
+  if (!may("weight")) return CLIENTS;
+  return [...CLIENTS, { title: "Actions", cell: (each) => ({ sign: String(each.weight), build: () => button("Weight", `Weight of ${each.name}`, () =>
+    act(`The share of ${each.name}, relative to other clients?`, "Set the weight", { do: "weight", client: each.id }, each.weight, "weight")) }) }];
+}
 
 async function showFailures() {
   const failed = sum("failed");
-  byId("failures-card").hidden = Boolean(state.about?.without?.includes("jobs"));
+  byId("failures-card").hidden = lacks("jobs");
+  if (lacks("jobs")) return;
   byId("failures-empty").hidden = failed > 0;
   if (failed === failedShown) return;
   failedShown = failed;
@@ -213,6 +227,7 @@ function showNodes() {
     { title: "Job time", num: true, cell: (each) => duration(each.seconds) },
     { title: "Runs", cell: (each) => each.runs.join(", ") },
   ];
+  if (found.some((each) => each.versions)) columns.splice(2, 0, { title: "Versions", cell: (each) => each.versions ?? "" });
   if (["cpus", "close", "allocate", "drain", "resume"].some(may)) {
     columns.push({ title: "Actions", cell: (each) => ({ sign: `${each.state}|${each.cpus}`, build: () => nodeButtons(each) }) });
   }

@@ -97,14 +97,15 @@ export function button(text, label, press, strong = false) {
 }
 
 // Asks before an action: resolves to false, true, or a number if one is asked for.
-export function ask(text, yes, number = null) {
+export function ask(text, yes, number = null, unit = "CPUs") {
   const dialog = byId("ask"), field = byId("ask-number"), label = byId("ask-label");
   byId("ask-text").textContent = text;
   byId("ask-yes").textContent = yes;
   label.hidden = number === null;
   field.required = number !== null;
   field.value = number === null ? "" : number;
-  label.firstElementChild.textContent = "CPUs";
+  label.firstElementChild.textContent = unit;
+  field.step = unit === "CPUs" ? "1" : "any";
   dialog.returnValue = "no";
   dialog.showModal();
   return new Promise((resolve) => dialog.addEventListener("close", () => {
