@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,7 @@ from gdispy.protocol.job_status import FINISHED, TERMINATED
 from gdispy.protocol.messages import Event
 from gdispy.protocol.rows import NodeRow
 from tests.support.browser import Browser, browser
-from tests.support.daemons import ended
+from tests.support.daemons import Daemon, ended
 from tests.support.waiting import eventually
 from tests.unit.builders import C, outcome
 from tests.unit.builders import ended as ended_message
@@ -342,3 +342,29 @@ def test_pictures_of_the_guide_are_small() -> None:
     text = (folder / "page.md").read_text()
     for path in pictures:
         assert path.stat().st_size < 80_000 and path.name in text
+
+
+def test_page_of_a_scheduler_that_dies_and_returns(
+    window: Browser, start_scheduler: Callable[..., Daemon], start_node: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    node, journal, place = start_node("--cpus", "1"), tmp_path / "journal", f"127.0.0.1:{free_port()}"
+    words = ["-n", f"127.0.0.1:{node.place[1]}", "--journal", str(journal), "--http", place, "--http-admin"]
+    scheduler = start_scheduler(*words)
+    window.open(f"http://{place}/#token={(journal / 'page-token').read_text()}")
+    window.shows("#link", "Live")
+    assert window.texts("nav a") == ["Overview", "Nodes"]
+    window.view("Nodes")
+    window.shows("#nodelist", "Python 3")
+    window.click("#nodelist button", "Drain")
+    window.shows("dialog", "no more jobs?")
+    window.click("#ask-yes")
+    window.shows("#nodelist", "drained")
+    window.click("#nodelist button", "Resume")
+    window.click("#ask-yes")
+    window.shows("#nodelist", "in use")
+    assert window.errors() == []
+    scheduler.stop()
+    window.shows("#link", "Disconnected")
+    start_scheduler(*words, "-p", str(scheduler.place[1]))
+    window.shows("#link", "Live")
+    window.shows("#nodelist", "in use")
