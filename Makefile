@@ -7,7 +7,7 @@ READY := $(VENV)/ready
 export GDISPY_IP_ADDR = 127.0.0.1
 
 # Codespell reads docs/words.txt, a dictionary of retired names; these files still have some of them.
-OTHER_WORDS := "docs/_build,docs/words.txt"
+OTHER_WORDS := "docs/_build,docs/words.txt,gdispy/web/assets/vendor"
 
 .PHONY: run test lint check bench bench-network bench-waves chaos attack docs man clean format
 

@@ -56,7 +56,8 @@ def _main(words: Sequence[str], interruption: Interruption) -> int:
     if options.dry_run:
         return _print_commands(chosen.lines, lines)
     shows = options.bar or sys.stderr.isatty()
-    totals = Totals(chosen.lines.count() if shows and not _resumes(options) else None)
+    is_counted = (shows or options.page) and not _resumes(options)
+    totals = Totals(chosen.lines.count() if is_counted else None)
     code = 0
     for first in arrived(lines):  # Without jobs, no node is needed.
         code = _run(options, chosen, chain([first], lines), totals, shows, interruption)
@@ -116,6 +117,8 @@ def _run(
         cluster, lines, printer, records, *rules, totals, bar, slots, ended, live, interruption, chosen.node_wait
     )
     with cluster:
+        if options.page:
+            _serve_page(options, cluster, totals)
         try:
             with interruption.noted(ended.wake):
                 is_good = run.run()
@@ -140,6 +143,14 @@ def _warn_of_results(records: JobRecords, path: str) -> None:
             f"gdispy: --results {path} has {counted(number, 'folder')} of a previous run: those of jobs with the same "
         )
         print(f"{text}numbers are replaced when the jobs end, and others stay", file=sys.stderr)
+
+
+def _serve_page(options: argparse.Namespace, cluster: JobCluster, totals: Totals) -> None:
+    """It ends with the program."""
+    from gdispy.client.page import serve  # It imports a web server.
+
+    shown = (options.page_port or 0, options.page_arguments, options.page_admin)
+    serve(cluster, "127.0.0.1", *shown, expected=lambda: totals.counts.total)
 
 
 def _cluster(options: argparse.Namespace, files: list[str], received: JobFiles) -> JobCluster:

@@ -118,6 +118,11 @@ def _add_output_options(group: argparse._ArgumentGroup) -> None:
     text = "show the progress on standard error even if it is not a terminal"
     add("--bar", "--eta", "--progress", action="store_true", help=text)
     add("--stats", action="store_true", help="print a table of the nodes and their jobs at the end")
+    text = "serve a web page with the jobs and nodes on this machine while the jobs run, and print its URL"
+    add("--page", action="store_true", help=text)
+    add("--page-port", type=int, default=None, metavar="PORT", help="the port of --page (default: any free one)")
+    add("--page-admin", action="store_true", help="let the page cancel jobs, and change and release nodes")
+    add("--page-arguments", action="store_true", help="show the arguments of jobs on the page")
 
 
 def _add_node_options(group: argparse._ArgumentGroup) -> None:
@@ -211,6 +216,8 @@ def _check(options: argparse.Namespace) -> None:
     for name in ("resume", "resume_failed"):
         if getattr(options, name) and not options.joblog:
             raise ConfigError(f"--{name.replace('_', '-')} needs --joblog FILE, the log of the previous run")
+    if (options.page_port is not None or options.page_admin or options.page_arguments) and not options.page:
+        raise ConfigError("--page-port, --page-admin and --page-arguments need --page")
     for name in ("tag", "line_buffer", "dry_run"):
         if options.json and getattr(options, name):
             raise ConfigError(f"--json and --{name.replace('_', '-')} cannot be combined")

@@ -30,6 +30,7 @@ from gdispy.cli.options import (
     zero_means,
 )
 from gdispy.cli.options_file import read_options, save_options
+from gdispy.cli.page_options import PageOptions, add_page_options, page_options
 from gdispy.cli.status import overview_lines
 from gdispy.errors import ConfigError, GdispyError
 from gdispy.filesystem.own_directory import private_directory
@@ -73,6 +74,7 @@ def scheduler_parser() -> argparse.ArgumentParser:
     _add_policies(parser.add_argument_group("scheduling"))
     _add_quotas(parser.add_argument_group("limits of one client; jobs above a limit are refused with the reason"))
     _add_files(parser.add_argument_group("files"))
+    add_page_options(parser)
     parser.add_argument("--daemon", action="store_true", help="do not read commands from standard input")
     add_common_options(parser)
     return parser
@@ -183,7 +185,10 @@ def scheduler_main(words: Sequence[str] | None = None) -> int:
             private_directory(settings.journal, "--dest_path_prefix" if options.dest_path_prefix else "--journal")
         if options.clean:
             _forget(settings.journal)
+        page = page_options(options)
         sharing = SharedScheduler(settings)
+        if page is not None:
+            _serve_page(sharing, page, settings.client_secret)
     except (GdispyError, OSError) as error:
         return fail(_PROGRAM, _bind_error(error, given))
     service = ServiceManager()
@@ -201,6 +206,16 @@ def scheduler_main(words: Sequence[str] | None = None) -> int:
     except Exception as error:
         return fail(_PROGRAM, error)
     return 0
+
+
+def _serve_page(sharing: SharedScheduler, page: PageOptions, secret: Secret) -> None:
+    from gdispy.shared_scheduler.page import TOKEN_FILE, SchedulerView, token_of  # It imports a web server.
+
+    view = SchedulerView(sharing, page.admin)
+    directory = sharing.directory
+    kept = os.path.join(directory, TOKEN_FILE) if directory else ""
+    page.serve(view, secret.tls, token_of(directory), kept)
+    view.begin()
 
 
 def _say_ready(sharing: SharedScheduler, service: ServiceManager) -> None:

@@ -68,6 +68,7 @@ from gdispy.worker.manner import Manner
 if TYPE_CHECKING:
     from gdispy.client.executor import Executor
     from gdispy.client.inline import InlineRunner
+    from gdispy.client.page import ServedPage
 
 #: Number of queued jobs at which `submit` yields to the hub, so that nodes start while a program still submits.
 HAND_OVER = 512
@@ -202,7 +203,9 @@ class JobCluster:
             self._use(engine)
             engine.begin(secret)
             if settings.is_inline:
-                self._inline = self._run_inline(engine)
+                from gdispy.client.inline import InlineRunner  # It imports modules of workers.
+
+                self._inline = InlineRunner(engine, self._hub, settings)
             _open_clusters.add(self)
         except BaseException:
             if local is not None:
@@ -213,12 +216,6 @@ class JobCluster:
                 engine.abort()
                 self.__dict__.pop("_engine", None)
             raise
-
-    def _run_inline(self, engine: ClusterEngine) -> InlineRunner:
-        from gdispy.client.inline import InlineRunner  # It imports modules of workers.
-
-        jobs, settings = self._settings.jobs, self._settings
-        return InlineRunner(engine, self._hub, jobs.setup, jobs.cleanup, bool(settings.results), settings.overwrites)
 
     def _use(self, engine: ClusterEngine) -> None:
         self._engine, self._queue, self._count = engine, engine.queue, engine.count
@@ -448,10 +445,17 @@ class JobCluster:
 
     def print_status(self, wall_time: float | None = None) -> None:
         """Print a table of the nodes and their work."""
-        took = time.time() - self._started if wall_time is None else wall_time
-        print(table(self.status(), took))
+        print(table(self.status(), time.time() - self._started if wall_time is None else wall_time))
 
     stats = print_status
+
+    def serve_page(
+        self, host: str = "127.0.0.1", port: int = 0, show_arguments: bool = False, admin: bool = False
+    ) -> ServedPage:
+        """Serve a web page of this cluster, and print its URL, which gives access to it. See docs/guide/page."""
+        from gdispy.client.page import serve  # It imports a web server.
+
+        return serve(self, host, port, show_arguments, admin)
 
     def detach(self) -> str:
         """Detach this program from its jobs; they keep running. For a cluster with `fault_recover`.
@@ -462,9 +466,7 @@ class JobCluster:
         """
         self._engine.refuse_fork()
         if self._recovery is None:
-            raise ConfigError(
-                "detach requires fault_recover: without a recovery file, the jobs could not be found again"
-            )
+            raise ConfigError("detach requires fault_recover: without a recovery file, no jobs could be found again")
         self._leave(HASTY_LIMIT, to_return=True)
         return self._recovery.path
 
@@ -486,9 +488,8 @@ class JobCluster:
             patience = HASTY_LIMIT
             self._queue.refuse(ClusterClosed)
             self._hub.call(self._engine.cancel_all, False)
-            if not self._count.wait(
-                RELEASE_LIMIT if self._hub.call(self._engine.is_answered) else HASTY_LIMIT, jobs_only=True
-            ):
+            limit = RELEASE_LIMIT if self._hub.call(self._engine.is_answered) else HASTY_LIMIT
+            if not self._count.wait(limit, jobs_only=True):
                 # A node that has not ended a job in this time is not connected, and will not clean up soon either.
                 self._leave(HASTY_LIMIT, patience=patience)
                 return True
@@ -583,8 +584,7 @@ class JobCluster:
 
     def _leave_for_recovery(self) -> None:
         """The program fails, and its jobs should survive that."""
-        pending = self._count.pending
-        self._closing.warn_of_recovery(pending, self.detach())
+        self._closing.warn_of_recovery(self._count.pending, self.detach())
 
     def _leave(self, limit: float, to_return: bool = False, patience: float | None = None) -> None:
         """Release the nodes, which have `limit` seconds for that. Callbacks have `patience` seconds to return."""

@@ -307,7 +307,7 @@ class ClusterEngine:
 
     def open(self) -> None:
         """Send the scheduler the wanted nodes and what to report; again when that has changed."""
-        watches = self._callbacks.on_status is not None
+        watches = self._callbacks.on_status is not None or self.table.watch is not None
         patterns, asks = list(self.selection.patterns), self.selection.asks
         self.opened = replace(self.opened, nodes=patterns, asks=asks, watches=watches)
         self._end.send(self.opened)

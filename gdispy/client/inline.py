@@ -28,6 +28,7 @@ from gdispy.buffers.memory_file import DIGEST_BYTES
 from gdispy.client.engine import ClusterEngine
 from gdispy.client.packaging import bulk
 from gdispy.client.received_files import store
+from gdispy.client.settings import ClusterSettings
 from gdispy.errors import ConfigError
 from gdispy.hub import Hub
 from gdispy.protocol import job_status
@@ -58,20 +59,13 @@ _Outcome = tuple[int, Bulk, str]
 class InlineRunner:
     """Runs the jobs of one cluster."""
 
-    def __init__(
-        self,
-        engine: ClusterEngine,
-        hub: Hub,
-        setup: Callable[..., object] | None,
-        cleanup: Callable[..., object] | None,
-        is_plain: bool,
-        overwrites: bool,
-    ) -> None:
-        self._engine, self._hub, self._is_plain, self._overwrites = engine, hub, is_plain, overwrites
-        self._cleanup = cleanup
-        if setup is not None:
+    def __init__(self, engine: ClusterEngine, hub: Hub, settings: ClusterSettings) -> None:
+        self._engine, self._hub = engine, hub
+        self._is_plain, self._overwrites = bool(settings.results), settings.overwrites
+        self._cleanup = settings.jobs.cleanup
+        if settings.jobs.setup is not None:
             with _as_in_job(None):
-                setup()
+                settings.jobs.setup()
 
     def run(self, payload: Bulk, options: JobOptions | None, name: object) -> DispyJob:
         """Run a job, and return it. Its interrupt, by Ctrl-C or a debugger, is raised again here when it has ended."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from gdispy.buffers.memory_file import OpenFile
 from gdispy.client.completion import Completion
@@ -33,6 +33,19 @@ from gdispy.runtime.callbacks import CallbackRunner
 from gdispy.runtime.gate import Gate
 
 logger = logging.getLogger("gdispy")
+
+
+class JobWatch(Protocol):
+    """Watches the jobs of one cluster."""
+
+    def started(self, started: Started) -> None:
+        """These jobs have started."""
+
+    def ended(self, ended: Ended, picks: list[int] | None) -> None:
+        """The jobs at these indices of the message (None for all) end; the table still has them."""
+
+    def lost(self, node: bytes) -> None:
+        """A node is lost, or closed."""
 
 
 class JobTable:
@@ -68,6 +81,8 @@ class JobTable:
         self.told: set[JobId] = set()
         #: Jobs that were abandoned with their nodes.
         self._abandoned: dict[int, DispyJob] = {}
+        #: Is told of all jobs that start and end, before that shows here; None while no page shows them.
+        self.watch: JobWatch | None = None
         #: The nodes of running jobs, for `cluster_status` of a reentrant computation.
         self._places: dict[JobId, bytes] = {}
 
@@ -81,7 +96,7 @@ class JobTable:
             columns = [[column[place] for place in picks] for column in columns]
         gates: list[Gate] = []
         address, before, seen, sent = ended.address, len(jobs), 0, 0
-        self._note(ended, columns)
+        self._note(ended, picks, columns)
         rows = zip(*columns, strict=True)
         try:
             for number, code, start, end, exception, result, output, error, left_out in rows:
@@ -125,15 +140,16 @@ class JobTable:
             if node is not None:
                 node.finished(ended, picks, seen, sent)
             # After the last job, or the user's thread would wake up in between and compete for the interpreter.
-            codes = columns[1]
-            self._count.end(before - len(jobs), len(codes) - codes.count(job_status.FINISHED))
+            self._count.end(before - len(jobs), len(columns[1]) - columns[1].count(job_status.FINISHED))
             for gate in gates:
                 gate.open()
             if self.live.is_active:
                 self.live.finish(columns[0])
 
-    def _note(self, ended: Ended, columns: list[list[Any]]) -> None:
-        """Record the jobs of a message, for reports."""
+    def _note(self, ended: Ended, picks: list[int] | None, columns: list[list[Any]]) -> None:
+        """Record the jobs of a message, for reports and for a page."""
+        if self.watch is not None:
+            self.watch.ended(ended, picks)
         node, jobs = self._nodes.get(ended.node), self.jobs
         numbers, statuses, starts, ends, exceptions = columns[:5]
         submitted = [jobs[number].submit_time if number in jobs else 0.0 for number in numbers]
@@ -212,6 +228,8 @@ class JobTable:
 
     def begin(self, started: Started) -> None:
         """Jobs have started."""
+        if self.watch is not None:
+            self.watch.started(started)
         node = self._nodes.get(started.node)
         for number, began in zip(started.jobs, started.times, strict=True):
             job = self.jobs.get(number)
@@ -259,6 +277,8 @@ class JobTable:
 
     def lose_node(self, node: bytes) -> None:
         """A node is lost, and its jobs run again elsewhere."""
+        if self.watch is not None:
+            self.watch.lost(node)
         lost = [number for number, place in self._places.items() if place == node]
         for number in lost:
             del self._places[number]

@@ -33,6 +33,10 @@ class NodeTable:
         """A copy of the nodes that are set up, by instance."""
         return dict(self._ready)
 
+    def closed(self) -> dict[bytes, DispyNode]:
+        """A copy of the nodes that were set up and are closed or lost, by instance."""
+        return dict(self._closed)
+
     def all(self) -> list[DispyNode]:
         return list(self._known.values())
 

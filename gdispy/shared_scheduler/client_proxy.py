@@ -14,6 +14,7 @@ import gevent.lock
 from gdispy.discovery.node_finder import CLIENT_DIALS
 from gdispy.protocol.ids import ComputationId
 from gdispy.protocol.messages import (
+    Ended,
     Message,
     Prepare,
     Released,
@@ -30,9 +31,14 @@ from gdispy.transport.connection import Connection
 class ClientProxy:
     """Represents one client; all messages to it pass through here."""
 
-    def __init__(self, mailbox: ClientMailbox, when_released: Callable[[ComputationId], None]) -> None:
+    def __init__(
+        self,
+        mailbox: ClientMailbox,
+        when_released: Callable[[ComputationId], None],
+        when_ended: Callable[[Ended], None],
+    ) -> None:
         self.mailbox = mailbox
-        self._when_released = when_released
+        self._when_released, self._when_ended = when_released, when_ended
         #: How many of its nodes are tried at the same time.
         self.turns = gevent.lock.BoundedSemaphore(CLIENT_DIALS)
         self.connection: Connection | None = None
@@ -48,6 +54,8 @@ class ClientProxy:
     def send(self, message: Message) -> None:
         """Send a message of the scheduler's rules to the client."""
         self.mailbox.outgoing(message)
+        if isinstance(message, Ended):
+            self._when_ended(message)
         if isinstance(message, Released):
             self._when_released(message.computation)
             for file in self.files.pop(message.computation, ()):

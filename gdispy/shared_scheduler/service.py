@@ -60,6 +60,7 @@ from gdispy.rules.faults import refusal as refusal_of
 from gdispy.rules.history.facts import Owned
 from gdispy.rules.history.replay import ComputationHistory
 from gdispy.rules.scheduler.client_mailbox import NO_QUOTAS, ClientMailbox
+from gdispy.rules.scheduler.dispatch import Dispatch
 from gdispy.rules.scheduler.quotas import Quotas
 from gdispy.rules.scheduler.turns import FAIR
 from gdispy.runtime.fault_log import log_fault
@@ -155,6 +156,8 @@ class SharedScheduler:
         self._proxy_of: dict[Peer, ClientProxy] = {}
         self._connections: dict[Peer, Connection] = {}
         self._stop = gevent.event.Event()
+        #: Told of the jobs that end; None while no page counts them.
+        self.on_ended: Callable[[Ended], None] | None = None
         self._listener = Listener(
             hosts[0],
             settings.port,
@@ -228,6 +231,34 @@ class SharedScheduler:
             rows += [ComputationOverviewRow(proxy.mailbox.name, where, *row) for row in found]
             notes += [f"{proxy.mailbox.name}: {line}" for line in rules.waits(proxy.mailbox.peer, time.monotonic())]
         return Overview(question, rules.node_rows(), rows, notes)
+
+    # For the web page
+
+    @property
+    def rules(self) -> Dispatch:
+        return self._scheduler.rules
+
+    @property
+    def clients(self) -> dict[Instance, ClientProxy]:
+        """The clients, by instance; to be read only."""
+        return self._proxies
+
+    @property
+    def directory(self) -> str:
+        """The directory of the journal, '' for none."""
+        return self._settings.journal
+
+    def order(self, stimulus: Callable[[float], Effects]) -> None:
+        """Let the rules do something soon, in order with the messages of clients."""
+        self._scheduler.put(stimulus)
+
+    def act_for(self, proxy: ClientProxy, message: Message) -> None:
+        """Handle a message as if the client had sent it; it is recorded as such."""
+        self._scheduler.put(lambda now: self._forward(proxy, [message], now))
+
+    def _note_end(self, message: Ended) -> None:
+        if self.on_ended is not None:
+            self.on_ended(message)
 
     # Connections
 
@@ -368,7 +399,7 @@ class SharedScheduler:
 
     def _new_proxy(self, client: Instance, name: str, address: str = "") -> ClientProxy:
         proxy = self._proxies[client] = ClientProxy(
-            ClientMailbox(next_peer(), client, name, self._settings.quotas), self._scheduler.no_more
+            ClientMailbox(next_peer(), client, name, self._settings.quotas), self._scheduler.no_more, self._note_end
         )
         self._usage.admit(proxy.mailbox.peer, name)
         weight = weight_of(name, address, self._settings.weights)

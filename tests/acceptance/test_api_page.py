@@ -20,6 +20,8 @@ from gdispy.client import job_options
 from gdispy.client.executor import ExecutorView
 from gdispy.client.futures import CallTimeout, JobFuture
 from gdispy.client.map_results import MapResults
+from gdispy.client.page import ServedPage
+from gdispy.httpd import DispyHTTPServer
 from gdispy.recover import Recovered
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -32,7 +34,7 @@ ERRORS = [
 #: Public classes, with the objects that public functions return.
 CLASSES = [
     *(gdispy.JobCluster, gdispy.SharedJobCluster, gdispy.Executor, ExecutorView, JobFuture, CallTimeout),
-    *(gdispy.DispyJob, gdispy.NodeAllocate, MapResults, Recovered),
+    *(gdispy.DispyJob, gdispy.NodeAllocate, MapResults, Recovered, ServedPage, DispyHTTPServer),
     *(gdispy.ClusterStatus, gdispy.DispyNode, gdispy.DispyNodeAvailInfo, *ERRORS),
 ]
 #: Parts of public classes that only gdispy uses, and why they have no underscore: modules of it share them.

@@ -36,6 +36,7 @@ RUNS = [
         [r"late was here", r"limit of 0\.5 s", r"its limit \(dispy_memory\)", r"wide was here", r"urgent"],
     ),
     ("lab.py", [], [r"\d+ on .* at 127\.0\.0\.1", r"local-\w+ at 127\.0\.0\.1:\d+ has \d+ CPUs"]),
+    ("httpd_example.py", [], [r"open http://127\.0\.0\.1:\d+/ in a browser", r"work: 20 of 20 jobs"]),
     ("coroutines.py", [], [r"2: 4, 8\n", r"4: 16, 64", r"failed: TypeError"]),
     (
         "trouble.py",

@@ -18,7 +18,7 @@ call, which are all below it:
 
 from __future__ import annotations
 
-from gdispy.protocol.ids import ComputationId, Peer
+from gdispy.protocol.ids import ComputationId, Instance, Peer
 from gdispy.protocol.messages import Hello, Message, Prepare
 from gdispy.protocol.rows import Claim, NodeOverviewRow
 from gdispy.rules.effects import Effects
@@ -68,6 +68,20 @@ class Dispatch:
         )
 
     # Settings
+
+    @property
+    def state(self) -> SchedulerState:
+        """The tables, to be read only."""
+        return self._state
+
+    def set_weight(self, peer: Peer, weight: float) -> None:
+        """The weight of a client's share, from now on."""
+        self._turns.set_weight(peer, weight)
+
+    def set_cpus(self, node: Instance, cpus: int, now: float) -> Effects:
+        """Use at most this number of a node's CPUs, for all clients; 0 gives it no more jobs."""
+        known = self._state.nodes.get(node)
+        return self._provisioning.allow(known, cpus, now) + self._placement.place(now) if known is not None else []
 
     @property
     def weights(self) -> dict[Peer, float]:

@@ -80,6 +80,15 @@ class Turns:
             found = self._clients[peer] = ClientShare(self.weights.get(peer, 1.0))
         return found
 
+    def set_weight(self, client: Peer, weight: float) -> None:
+        """Change the weight of a client's share."""
+        self.weights[client] = weight
+        owner = self._clients.get(client)
+        if owner is not None:
+            owner.weight = weight
+            for computation in owner.waiting.values():
+                self.queue(computation)
+
     def slow_down(self, client: Peer, is_slow: bool) -> None:
         """A client receives its results more slowly than they arrive, or fast enough again; while slow, its jobs
         wait."""

@@ -1,0 +1,306 @@
+"""The page of a shared scheduler: clients, computations and nodes, and what an administrator may do with them.
+
+Runs in the scheduler's loop. It reads the tables of the rules and changes nothing in them: actions go through the pump,
+in order with the messages of clients.
+
+Invariant: a request takes a time that grows with nodes and computations, not with jobs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+
+from gdispy import config
+from gdispy.errors import ConfigError
+from gdispy.protocol import job_status
+from gdispy.protocol.ids import ComputationId, Instance, JobId
+from gdispy.protocol.limits import printable_lines, shortened
+from gdispy.protocol.messages import NO_LIMIT, Cancel, Ended, Release
+from gdispy.rules.scheduler.computation import Computation
+from gdispy.rules.scheduler.node_record import NodeRecord, NodeStage
+from gdispy.runtime.greenlets import keep_running
+from gdispy.shared_scheduler.client_proxy import ClientProxy
+from gdispy.shared_scheduler.service import SharedScheduler
+from gdispy.web.guard import KEY_BYTES, Refused
+from gdispy.web.history import SAMPLE_INTERVAL, History, time_left
+from gdispy.web.request import Request
+
+#: Lines that explain why nodes take nothing.
+PROBLEMS = 100
+#: The file with the token of the page, beside the journal, so that pages continue after a restart.
+TOKEN_FILE = "page-token"
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{32,200}")
+
+
+class SchedulerView:
+    """What the page of a scheduler shows."""
+
+    def __init__(self, sharing: SharedScheduler, admin: bool) -> None:
+        self.admin = admin
+        self._sharing = sharing
+        self._history = History()
+        #: Jobs that have ended, and that have ended without a result, by computation, since the page is served.
+        self._ended: dict[ComputationId, list[int]] = {}
+        #: The same for all computations, also those that were released.
+        self._all = [0, 0]
+        self._opened: dict[ComputationId, float] = {}
+
+    def begin(self) -> None:
+        self._sharing.on_ended = self._note_end
+        keep_running(self._tick, what="the samples of the page")
+
+    def _note_end(self, message: Ended) -> None:
+        count = len(message.jobs)
+        failed = count - message.statuses.count(job_status.FINISHED)
+        for counts in (self._all, self._ended.setdefault(message.computation, [0, 0])):
+            counts[0] += count
+            counts[1] += failed
+
+    def _tick(self) -> None:
+        while True:
+            known = self._sharing.rules.state.computations
+            for gone in self._ended.keys() - known.keys():
+                del self._ended[gone]
+            for gone in self._opened.keys() - known.keys():
+                del self._opened[gone]
+            now = time.time()
+            for computation in known:
+                self._opened.setdefault(computation, now)
+            running = sum(min(node.load, node.cpus) for node in self._sharing.rules.state.nodes.values())
+            self._history.add(now, self._all[0], self._all[1], running)
+            gevent.sleep(SAMPLE_INTERVAL)
+
+    # What is shown
+
+    def sections(self) -> dict[str, object]:
+        state = self._sharing.rules.state
+        rows = [self._computation(each) for each in state.computations.values()]
+        rate = self._history.rate()
+        pending = sum(len(each.tasks) for each in state.computations.values())
+        actions = ["cancel_all", "release", "cpus", "drain", "resume", "weight"] if self.admin else []
+        about = {"title": "scheduler", "version": config.VERSION, "admin": self.admin, "arguments": False}
+        return {
+            "about": {**about, "actions": actions, "without": ["jobs", "timeline"]},
+            "now": {
+                "time": round(time.time(), 1),
+                "rate": round(rate, 2),
+                "left": time_left(pending, rate),
+                "ended": self._all[0],
+                "failed": self._all[1],
+            },
+            "computations": rows,
+            "clients": self._clients(),
+            "nodes": [self._node(each) for each in state.nodes.values()],
+            "problems": self._problems(),
+        }
+
+    def _computation(self, computation: Computation) -> dict[str, object]:
+        proxy = self._owner(computation.id)
+        running = self._running(computation)
+        ended, failed = self._ended.get(computation.id, (0, 0))
+        is_away = proxy is not None and proxy.connection is None
+        return {
+            "id": computation.id.hex(),
+            "name": computation.prepare.name if computation.prepare is not None else "?",
+            "client": proxy.mailbox.name if proxy is not None else "",
+            "state": "closing" if computation.closing else "away" if is_away else "open",
+            "started": self._opened.get(computation.id),
+            "made": ended + len(computation.tasks),
+            "ended": ended,
+            "failed": failed,
+            "running": running,
+            "waiting": len(computation.tasks) - running,
+        }
+
+    def _running(self, computation: Computation) -> int:
+        """Nodes also have jobs that were sent ahead, which wait there."""
+        known = ((node, node.assignments.get(computation.id)) for node in self._sharing.rules.state.nodes.values())
+        return sum(min(node.cpus, len(each.placed)) for node, each in known if each is not None)
+
+    def _owner(self, computation: ComputationId) -> ClientProxy | None:
+        for proxy in self._sharing.clients.values():
+            if computation in proxy.mailbox.computations:
+                return proxy
+        return None
+
+    def _clients(self) -> list[dict[str, object]]:
+        state = self._sharing.rules.state
+        cpus = sum(node.cpus for node in state.nodes.values() if node.stage is NodeStage.ACTIVE)
+        rows: list[dict[str, object]] = []
+        for instance, proxy in self._sharing.clients.items():
+            mine = [each for each in state.computations.values() if each.client == proxy.mailbox.peer]
+            load = mine[0].owner.load if mine else 0
+            found = [self._computation(each) for each in mine]
+            rows.append(
+                {
+                    "id": instance.hex(),
+                    "name": proxy.mailbox.name,
+                    "address": proxy.address if proxy.connection is not None else "",
+                    "computations": len(mine),
+                    "running": sum(int(str(row["running"])) for row in found),
+                    "waiting": sum(int(str(row["waiting"])) for row in found),
+                    "share": round(min(1.0, load / cpus), 3) if cpus else 0,
+                    "weight": self._sharing.rules.weights.get(proxy.mailbox.peer, 1.0),
+                }
+            )
+        return rows
+
+    def _node(self, node: NodeRecord) -> dict[str, object]:
+        assignments = list(node.assignments.items())
+        computations = self._sharing.rules.state.computations
+        runs = []
+        for number, assignment in assignments:
+            known = computations.get(number)
+            if assignment.placed and known is not None:
+                proxy = self._owner(number)
+                name = known.prepare.name if known.prepare is not None else "?"
+                whose = f" of {proxy.mailbox.name}" if proxy is not None else ""
+                runs.append(f"{name}{whose}: {len(assignment.placed)}")
+        return {
+            "id": node.instance.hex(),
+            "name": node.name,
+            "address": node.place,
+            "cpus": node.cpus,
+            "busy": min(node.load, node.cpus),
+            "state": _state_of(node),
+            "versions": f"Python {node.python}, {node.platform}",
+            "done": sum(each.done for _, each in assignments),
+            "seconds": round(sum(each.seconds for _, each in assignments), 2),
+            "sent": sum(each.sent for _, each in assignments),
+            "received": sum(each.received for _, each in assignments),
+            "free": [round(float(each), 1) for each in node.free] or None,
+            "runs": runs,
+        }
+
+    def _problems(self) -> list[str]:
+        found = []
+        computations = self._sharing.rules.state.computations
+        for node in self._sharing.rules.state.nodes.values():
+            if node.stage is NodeStage.ACTIVE and not node.offer.offered:
+                found.append(f"{node.place}: {node.offer.reason or 'it offers no CPUs now'}")
+            for number, assignment in node.assignments.items():
+                known = computations.get(number)
+                if assignment.error and known is not None and known.prepare is not None:
+                    found.append(f"{node.place}: {known.prepare.name}: {assignment.error}")
+        return [shortened(printable_lines(each)) for each in sorted(found)[:PROBLEMS]]
+
+    def history(self) -> object:
+        return {"samples": self._history.samples}
+
+    def jobs(self, request: Request) -> object:
+        raise Refused(404, "the page of a scheduler has no list of jobs: the pages of programs have")
+
+    def timeline(self, since: int) -> object:
+        raise Refused(404, "the page of a scheduler has no timeline: the pages of programs have")
+
+    # Actions
+
+    def act(self, order: dict[str, Any]) -> str:
+        word = order.get("do")
+        action = self._ACTIONS.get(word) if isinstance(word, str) else None
+        if action is None:
+            raise Refused(400, f"do must be one of {', '.join(self._ACTIONS)}")
+        return action(self, order)
+
+    def _cancel_all(self, order: dict[str, Any]) -> str:
+        computation, proxy = self._computation_of(order)
+        jobs: list[JobId] = list(computation.tasks)
+        self._sharing.act_for(proxy, Cancel(computation.id, jobs, [0] * len(jobs)))
+        return f"{len(jobs):,} jobs are being cancelled"
+
+    def _release(self, order: dict[str, Any]) -> str:
+        computation, proxy = self._computation_of(order)
+        if proxy.connection is not None:
+            raise Refused(400, "its client is connected: cancel its jobs, or end the client")
+        self._sharing.act_for(proxy, Release(computation.id))
+        return "the computation is released; its results are lost"
+
+    def _cpus(self, order: dict[str, Any]) -> str:
+        cpus = order.get("cpus")
+        if not isinstance(cpus, int) or isinstance(cpus, bool) or abs(cpus) > 1 << 20:
+            raise Refused(400, "cpus must be a whole number")
+        return self._limit(order, cpus, f"at most {cpus} CPUs are used")
+
+    def _drain(self, order: dict[str, Any]) -> str:
+        return self._limit(order, 0, "the node gets no more jobs")
+
+    def _resume(self, order: dict[str, Any]) -> str:
+        return self._limit(order, NO_LIMIT, "the node gets jobs again")
+
+    def _limit(self, order: dict[str, Any], cpus: int, done: str) -> str:
+        node = Instance(_id_of(order, "node"))
+        if node not in self._sharing.rules.state.nodes:
+            raise Refused(404, "there is no such node any more")
+        self._sharing.order(lambda now: self._sharing.rules.set_cpus(node, cpus, now))
+        return done
+
+    def _weight(self, order: dict[str, Any]) -> str:
+        weight = order.get("weight")
+        if not isinstance(weight, int | float) or isinstance(weight, bool) or not 0 < weight < 1e6:
+            raise Refused(400, "weight must be a number above 0")
+        proxy = self._sharing.clients.get(Instance(_id_of(order, "client")))
+        if proxy is None:
+            raise Refused(404, "there is no such client any more")
+        self._sharing.rules.set_weight(proxy.mailbox.peer, float(weight))
+        return f"the weight of {proxy.mailbox.name} is now {weight:g}"
+
+    def _computation_of(self, order: dict[str, Any]) -> tuple[Computation, ClientProxy]:
+        number = ComputationId(_id_of(order, "computation"))
+        computation, proxy = self._sharing.rules.state.computations.get(number), self._owner(number)
+        if computation is None or proxy is None or computation.closing:
+            raise Refused(404, "there is no such computation any more")
+        return computation, proxy
+
+    _ACTIONS: dict[str, Callable[[SchedulerView, dict[str, Any]], str]] = {
+        "cancel_all": _cancel_all,
+        "release": _release,
+        "cpus": _cpus,
+        "drain": _drain,
+        "resume": _resume,
+        "weight": _weight,
+    }
+
+
+def _id_of(order: dict[str, Any], name: str) -> bytes:
+    try:
+        return bytes.fromhex(order[name])
+    except (KeyError, TypeError, ValueError):
+        raise Refused(400, f"{name} is missing, or not an id") from None
+
+
+def _state_of(node: NodeRecord) -> str:
+    if node.stage is not NodeStage.ACTIVE:
+        return "away" if node.stage is NodeStage.AWAY else "connecting"
+    if node.silent:
+        return "silent"
+    if node.offer.allowed == 0:
+        return "drained"
+    return "ready" if node.cpus else "offers no CPUs"
+
+
+def token_of(directory: str) -> str:
+    """The token in the directory of the journal, made if there is none; a new one without a directory. Raises
+    ConfigError."""
+    if not directory:
+        return secrets.token_urlsafe(KEY_BYTES)
+    path = os.path.join(directory, TOKEN_FILE)
+    with contextlib.suppress(FileExistsError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(KEY_BYTES))
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with os.fdopen(descriptor) as file:
+        if os.fstat(descriptor).st_mode & 0o077:
+            raise ConfigError(f"other users can read the token of the page in {path}: remove the file")
+        token = file.read(1000).strip()
+    if not _TOKEN.fullmatch(token):
+        raise ConfigError(f"{path} contains no token: remove the file")
+    return token

@@ -1,0 +1,301 @@
+"""The server of the page: routes, live updates, and the sockets.
+
+It runs in one loop, that of the thread that calls `start`. What it shows comes from a `View`.
+
+Invariants:
+1. Without a session there are only the files of the page, which contain nothing of the jobs.
+2. An action needs a view that allows it, a session, and the header that belongs to the session.
+3. A browser that reads slowly delays only itself: each stream is made when its browser has taken the previous part.
+4. What is sent does not depend on other browsers: each stream knows what its browser has.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import logging
+import os
+import secrets
+import socket as native_socket
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
+
+import gevent
+from gevent import socket
+from gevent.pywsgi import WSGIHandler, WSGIServer
+
+from gdispy import config
+from gdispy.errors import ConfigError
+from gdispy.protocol.address import Address
+from gdispy.runtime.limited_log import LimitedLog
+from gdispy.transport.interfaces import main_address
+from gdispy.transport.tls import Tls
+from gdispy.web import assets
+from gdispy.web.guard import KEY_BYTES, Guard, Refused
+from gdispy.web.request import Answer, Environ, Request, Start, dumps, json_answer
+
+logger = logging.getLogger("gdispy")
+
+#: Seconds between two updates of a browser, and after which an unchanged page is told that the server is alive.
+UPDATE_INTERVAL = 1.0
+ALIVE_INTERVAL = 5.0
+#: Live streams at the same time; further browsers poll. And connections at the same time.
+STREAMS = 32
+CONNECTIONS = 128
+#: Seconds that a connection may take to send a request, or to take a part of an answer.
+SLOWEST = 30.0
+
+
+class View(Protocol):
+    """What a page shows. All methods are called in the loop of the server; they must not take long."""
+
+    #: Whether the actions are allowed.
+    admin: bool
+
+    def sections(self) -> dict[str, object]:
+        """The parts of the page that are sent when they have changed, as values of JSON."""
+
+    def jobs(self, request: Request) -> object:
+        """A page of a list of jobs."""
+
+    def timeline(self, since: int) -> object:
+        """Jobs that have ended, from the number `since`."""
+
+    def history(self) -> object:
+        """Samples of the counts, for the chart."""
+
+    def act(self, order: dict[str, Any]) -> str:
+        """Perform an action; returns what has happened. Raises Refused."""
+
+
+Route = Callable[[Request], Answer]
+
+
+class _Handler(WSGIHandler):  # type: ignore[misc]
+    """A connection: what is wrong with it is not written to standard error."""
+
+    def handle(self) -> None:
+        self.socket.settimeout(SLOWEST)
+        super().handle()
+
+    def read_request(self, raw_requestline: str) -> Any:
+        # What is raised here, but no ValueError, pywsgi writes to standard error.
+        try:
+            with gevent.Timeout(SLOWEST, ValueError("the request took too long")):
+                return super().read_request(raw_requestline)
+        except (OSError, http.client.HTTPException) as error:
+            raise ValueError(str(error)) from None
+
+    def log_error(self, msg: str, *args: object) -> None:
+        logger.debug("page: " + msg, *args)
+
+    def handle_error(self, t: Any, v: BaseException, tb: Any) -> None:
+        self.close_connection = True
+        if not isinstance(v, OSError | gevent.GreenletExit):
+            logger.error("gdispy: a defect in the server of the page", exc_info=(t, v, tb))
+
+
+class PageServer:
+    """One page at one address. `start` and `close` are called in the loop that serves it."""
+
+    def __init__(self, view: View, host: str, port: int, tls: Tls | None = None, token: str = "") -> None:
+        """Raises ConfigError for an address that would show the page to the network without TLS."""
+        self._view, self._is_closed, self._streams = view, False, 0
+        self._is_local = config.is_loopback(host)
+        self._tls = None if self._is_local else _for_network(tls, host)
+        self._host, self._port = host, port
+        self.token = token or secrets.token_urlsafe(KEY_BYTES)
+        self._assets = assets.load()
+        self._texts: dict[str, str] = {}
+        self._texts_until = 0.0
+        self._log = LimitedLog(logger)
+        self._routes: dict[tuple[str, str], Route] = {
+            ("POST", "/api/login"): self._log_in,
+            ("GET", "/api/session"): self._session,
+            ("GET", "/api/state"): self._state,
+            ("GET", "/api/events"): self._events,
+            ("GET", "/api/jobs"): lambda request: json_answer(view.jobs(request)),
+            ("GET", "/api/timeline"): lambda request: json_answer(view.timeline(request.number("since", 0))),
+            ("GET", "/api/history"): lambda request: json_answer(view.history()),
+            ("POST", "/api/act"): self._act,
+        }
+
+    def add_routes(self, routes: dict[tuple[str, str], Route]) -> None:
+        """Routes by method and path. A POST among them is an action."""
+        self._routes.update(routes)
+
+    def start(self) -> None:
+        """Listen. Raises ConfigError if that is not possible."""
+        listener = _listen(self._host, self._port)
+        self._port = listener.getsockname()[1]
+        name = self._shown_host()
+        own = frozenset({self._host, name, native_socket.gethostname(), native_socket.getfqdn()} - {""})
+        self._guard = Guard(self.token, f"gdispy-{self._port}", self._tls is not None, own)
+        options = {"ssl_context": self._tls.for_servers} if self._tls is not None else {}
+        self._server = WSGIServer(
+            listener, self._serve, log=None, error_log=None, handler_class=_Handler, spawn=CONNECTIONS, **options
+        )
+        self._server.start()
+
+    @property
+    def address(self) -> str:
+        """The URL without the token."""
+        return f"{'https' if self._tls is not None else 'http'}://{Address(self._shown_host(), self._port)}/"
+
+    @property
+    def url(self) -> str:
+        """The URL with the token, in the part that browsers do not send."""
+        return f"{self.address}#token={self.token}"
+
+    def _shown_host(self) -> str:
+        return self._host if self._host not in ("0.0.0.0", "::", "") else main_address()
+
+    def close(self) -> None:
+        """End. Browsers are told."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._server.close()
+        until = time.monotonic() + 2 * UPDATE_INTERVAL
+        while self._streams and time.monotonic() < until:
+            gevent.sleep(UPDATE_INTERVAL / 20)
+        self._server.stop(timeout=0)
+
+    def forget_in_child(self) -> None:
+        """In a forked child: close its copy of the socket. The loop belongs to the parent."""
+        with contextlib.suppress(OSError):
+            os.close(self._server.socket.fileno())
+
+    # Requests
+
+    def _serve(self, environ: Environ, start: Start) -> Iterable[bytes]:
+        try:
+            answer = self._answer(Request.of(environ))
+        except Refused as refusal:
+            answer = json_answer({"error": refusal.reason}, refusal.code)
+        except Exception as error:
+            self._log.log_failure(logging.ERROR, type(error), error, "gdispy: a defect in the page")
+            answer = json_answer({"error": "the page has failed, see the log of gdispy"}, 500)
+        return answer.send(start)
+
+    def _answer(self, request: Request) -> Answer:
+        self._guard.check_source(request.headers)
+        found = self._assets.get(request.path)
+        if found is not None and request.method in ("GET", "HEAD"):
+            return _file(found, request)
+        route = self._routes.get((request.method, request.path))
+        if route is None:
+            raise Refused(*self._why_none(request))
+        if request.path != "/api/login":
+            self._check(request)
+        return route(request)
+
+    def _why_none(self, request: Request) -> tuple[int, str]:
+        if any(path == request.path for _, path in self._routes) or request.path in self._assets:
+            return 405, f"{request.method} is not possible here"
+        return 404, "there is nothing here"
+
+    def _check(self, request: Request) -> None:
+        session = self._guard.session(request.headers, request.address, time.monotonic())
+        if request.method != "GET":
+            self._guard.check_action(session, request.headers)
+
+    def _log_in(self, request: Request) -> Answer:
+        token = request.json().get("token")
+        if not isinstance(token, str):
+            raise Refused(400, "the token is missing")
+        session = self._guard.log_in(token, request.address, time.monotonic())
+        cookie = ("Set-Cookie", self._guard.cookie_of(session))
+        return json_answer({"action_key": session.action_key}, headers=(cookie,))
+
+    def _session(self, request: Request) -> Answer:
+        session = self._guard.session(request.headers, request.address, time.monotonic())
+        return json_answer({"action_key": session.action_key})
+
+    def _act(self, request: Request) -> Answer:
+        if not self._view.admin:
+            raise Refused(403, "this page only shows: actions must be allowed where it is started")
+        done = self._view.act(request.json())
+        self._texts_until = 0.0
+        return json_answer({"done": done})
+
+    # Updates
+
+    def texts(self) -> dict[str, str]:
+        """The sections of the view as JSON, made once for all browsers."""
+        now = time.monotonic()
+        if now >= self._texts_until:
+            self._texts = {name: dumps(value) for name, value in self._view.sections().items()}
+            self._texts_until = now + UPDATE_INTERVAL / 2
+        return self._texts
+
+    def _state(self, request: Request) -> Answer:
+        return Answer(_object(self.texts()).encode())
+
+    def _events(self, request: Request) -> Answer:
+        if self._streams >= STREAMS or self._is_closed:
+            raise Refused(503, "too many pages are open: this one asks from time to time")
+        headers = (("Cache-Control", "no-store"), ("X-Accel-Buffering", "no"))
+        return Answer(self._stream(), kind="text/event-stream", headers=headers)
+
+    def _stream(self) -> Iterator[bytes]:
+        self._streams += 1
+        try:
+            sent: dict[str, str] = {}
+            last = 0.0
+            while not self._is_closed:
+                texts = self.texts()
+                changed = {name: text for name, text in texts.items() if sent.get(name) != text}
+                if changed:
+                    yield f"event: state\ndata: {_object(changed)}\n\n".encode()
+                elif time.monotonic() - last > ALIVE_INTERVAL:
+                    yield b"event: alive\ndata: {}\n\n"
+                else:
+                    gevent.sleep(UPDATE_INTERVAL)
+                    continue
+                sent, last = dict(texts), time.monotonic()
+                gevent.sleep(UPDATE_INTERVAL)
+            yield b"event: end\ndata: {}\n\n"
+        finally:
+            self._streams -= 1
+
+
+def _object(texts: dict[str, str]) -> str:
+    return "{" + ",".join(f"{dumps(name)}:{text}" for name, text in texts.items()) + "}"
+
+
+def _file(found: assets.Asset, request: Request) -> Answer:
+    headers = (("Cache-Control", "no-cache"), ("ETag", found.tag))
+    if request.headers.get("if-none-match") == found.tag:
+        return Answer(b"", 304, found.kind, headers)
+    return Answer(found.content if request.method == "GET" else b"", 200, found.kind, headers)
+
+
+def _for_network(tls: Tls | None, host: str) -> Tls:
+    if tls is None or tls.for_servers is None:
+        raise ConfigError(
+            f"the page would be readable on the network at {host or 'all addresses'}: give certfile and keyfile, so "
+            "that it is served over TLS, or serve it on 127.0.0.1 and forward the port, as in "
+            "ssh -L 8181:127.0.0.1:8181 HOST"
+        )
+    return tls
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    if not isinstance(port, int) or isinstance(port, bool) or not 0 <= port < 65536:
+        raise ConfigError(f"the port of the page must be a number from 0 (any free port) to 65535, not {port!r}")
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    except (OSError, UnicodeError) as error:
+        raise ConfigError(f"the page cannot be served at {host!r}: {error}") from None
+    try:
+        listener.bind((host, port))
+        listener.listen(CONNECTIONS)
+    except OSError as error:
+        listener.close()
+        text = f"the page cannot be served at {Address(host, port)}: {error.strerror}"
+        raise ConfigError(f"{text}; choose another port, or 0 for any free one") from None
+    return listener
