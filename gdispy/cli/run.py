@@ -61,6 +61,9 @@ def _main(words: Sequence[str], interruption: Interruption) -> int:
     for first in arrived(lines):  # Without jobs, no node is needed.
         code = _run(options, chosen, chain([first], lines), totals, shows, interruption)
         break
+    else:
+        if logged is None or not logged.last:
+            print("gdispy: there are no arguments, so no jobs", file=sys.stderr)
     if logged is not None and not options.resume_failed and logged.failed and not code:
         return _report_former(logged.failed)
     return code
