@@ -10,7 +10,7 @@ Invariants:
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gdispy.buffers.memory_file import OpenFile
@@ -58,6 +58,8 @@ class JobTable:
         self.jobs: dict[JobId, DispyJob] = {}
         #: Takes a provisional result that is a request for a function; returns whether it is one.
         self.take_request: Callable[[Progress], bool] | None = None
+        #: Called in the hub with the numbers of jobs that have ended on a node.
+        self.on_ended: Callable[[Sequence[JobId], DispyNode], None] | None = None
         self._forwards_logs = bool(settings.logs)
         #: What jobs print while they run.
         self.live = LiveOutput(self._echo if settings.echo else None, self._output_limit)
@@ -139,6 +141,8 @@ class JobTable:
         numbers, statuses, starts, ends, exceptions = columns[:5]
         submitted = [jobs[number].submit_time for number in numbers]
         errors = {place: error_line(text) for place, text in enumerate(exceptions) if text} if any(exceptions) else {}
+        if self.on_ended is not None and node is not None:
+            self.on_ended(numbers, node)
         name = node.name if node is not None else ended.address
         self.record.note(name, numbers, statuses, submitted, starts, ends, errors)
 
