@@ -12,7 +12,6 @@ from gdispy.client.job import DispyJob
 from gdispy.protocol import job_status
 from gdispy.protocol.texts import TOO_LONG
 
-
 #: Characters of the reason for which a job was not sent to a node.
 _ERROR_LIMIT = 1000
 
