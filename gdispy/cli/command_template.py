@@ -18,15 +18,28 @@ from gdispy.errors import ConfigError
 
 #: In a word: the number of the job's slot. An argument cannot contain it.
 SLOT = "\0%"
-_TEMPLATE = re.compile(r"\{(?:(?P<number>[#%])|(?P<source>[1-9][0-9]*)?(?P<form>//|/\.|/|\.)?)\}")
+_TEMPLATE = re.compile(r"\{(?:(?P<number>[#%])|(?P<source>-?[1-9][0-9]*)?(?P<form>//|/\.|/|\.)?)\}")
+
+#: An extension. A name that only consists of one, as `.profile`, has none.
+_EXTENSION = re.compile(r"(?<=[^/])\.[^/.]+\Z")
+
+
+def _stem(argument: str) -> str:
+    return _EXTENSION.sub("", argument)
+
+
+def _directory(argument: str) -> str:
+    bare = argument.rstrip("/")
+    return os.path.dirname(bare) or ("/" if argument.startswith("/") else ".")
+
 
 #: What follows the number of the source in a template -> the form of the argument.
 _FORMS: dict[str, Callable[[str], str]] = {
     "": lambda argument: argument,
-    ".": lambda argument: os.path.splitext(argument)[0],
+    ".": _stem,
     "/": os.path.basename,
-    "//": lambda argument: os.path.dirname(argument) or ".",
-    "/.": lambda argument: os.path.splitext(os.path.basename(argument))[0],
+    "//": _directory,
+    "/.": lambda argument: _stem(os.path.basename(argument)),
 }
 
 
@@ -35,27 +48,27 @@ class _Field(NamedTuple):
 
     #: As written.
     text: str
-    #: The number of the source from 1; or one of the constants below.
+    #: The number of the source from 1, or from -1 for the last; 0 for all.
     source: int
     form: Callable[[str], str]
+    #: `#` for the number of the job and `%` for its slot, instead of arguments; or ''.
+    number: str = ""
+
+    @property
+    def is_all(self) -> bool:
+        """Whether it stands for the arguments of all sources."""
+        return not self.source and not self.number
 
     def values(self, number: int, row: Row, pads: bool) -> list[str]:
-        if self.source == _NUMBER:
-            return [str(number)]
-        if self.source == _SLOT:
-            return [SLOT]
-        if self.source == _ALL:
+        if self.number:
+            return [str(number) if self.number == "#" else SLOT]
+        if self.is_all:
             return [self.form(argument) for argument in row]
-        if self.source <= len(row):
-            return [self.form(row[self.source - 1])]
+        if abs(self.source) <= len(row):
+            return [self.form(row[self.source - (self.source > 0)])]
         if pads:
             return [""]
         raise ConfigError(f"{self.text}: job {number} has only {len(row)} arguments")
-
-
-#: Instead of the number of a source: all sources, the number of the job, the slot of the job.
-_ALL, _NUMBER, _SLOT = 0, -1, -2
-_NUMBERS = {"#": _NUMBER, "%": _SLOT}
 
 
 class CommandTemplate:
@@ -77,12 +90,12 @@ class CommandTemplate:
     @property
     def has_slot(self) -> bool:
         """Whether any word contains `{%}`."""
-        return any(field.source == _SLOT for field in self._fields)
+        return any(field.number == "%" for field in self._fields)
 
     def check(self, sources: int) -> None:
         """Raises ConfigError if a template names a source that does not exist."""
         for field in self._fields:
-            if field.source > sources:
+            if abs(field.source) > sources:
                 there = "there is only 1" if sources == 1 else f"there are only {sources}"
                 raise ConfigError(f"{field.text} stands for an argument of source {field.source}, but {there}")
 
@@ -108,7 +121,7 @@ class CommandTemplate:
         for part in word:
             if isinstance(part, str):
                 texts.append(part)
-            elif part.source == _ALL and single is not None:
+            elif part.is_all and single is not None:
                 texts.append(part.form(single))
             else:
                 texts.append(" ".join(part.values(number, row, self._pads)))
@@ -121,14 +134,14 @@ class CommandTemplate:
             return size
         found = 0
         for word in self._words:
-            fields = sum(isinstance(part, _Field) and part.source == _ALL for part in word)
+            fields = sum(isinstance(part, _Field) and part.is_all for part in word)
             if fields:
                 found += fields * size + sum(len(os.fsencode(part)) for part in word if isinstance(part, str)) + 1
         return found
 
 
 def _has_all(word: list[str | _Field]) -> bool:
-    return any(isinstance(part, _Field) and part.source == _ALL for part in word)
+    return any(isinstance(part, _Field) and part.is_all for part in word)
 
 
 def _parts(word: str) -> list[str | _Field]:
@@ -137,8 +150,8 @@ def _parts(word: str) -> list[str | _Field]:
     for match in _TEMPLATE.finditer(word):
         if match.start() > place:
             parts.append(word[place : match.start()])
-        source = _NUMBERS[match["number"]] if match["number"] else int(match["source"] or 0)
-        parts.append(_Field(match[0], source, _FORMS[match["form"] or ""]))
+        form = _FORMS[match["form"] or ""]
+        parts.append(_Field(match[0], int(match["source"] or 0), form, match["number"] or ""))
         place = match.end()
     if place < len(word) or not parts:
         parts.append(word[place:])

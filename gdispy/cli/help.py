@@ -25,6 +25,8 @@ def help_main(words: Sequence[str] | None = None) -> int:
     command = PROGRAMS.get(name) or SUBCOMMANDS.get(name)
     if command is None:
         others = [text.removeprefix("gdispy ") for text in meant(name)]
+        if "PROGRAM" in others:
+            return fail("gdispy help", ConfigError(f"{name!r} is not a command; to run a program: see gdispy --help"))
         hint = f"did you mean {' or '.join(map(repr, others))}?" if others else "see gdispy help"
         return fail("gdispy help", ConfigError(f"unknown command {name!r}; {hint}"))
     command.make_parser().print_help()

@@ -7,10 +7,13 @@ from typing import NamedTuple
 from gdispy.cli.argument_sources import Row
 from gdispy.cli.command_template import SLOT
 from gdispy.cli.job_output import Output
-from gdispy.cli.quoting import shortened
+from gdispy.cli.quoting import cut, shortened
 from gdispy.client.job import DispyJob
 from gdispy.protocol import job_status
 from gdispy.protocol.texts import TOO_LONG
+
+#: Characters of the reason for which a job was not sent to a node.
+_ERROR_LIMIT = 1000
 
 
 class JobLine(NamedTuple):
@@ -75,7 +78,8 @@ class JobOutcome(NamedTuple):
     @classmethod
     def not_started(cls, line: JobLine, now: float, error: str) -> JobOutcome:
         """The outcome of a job that could not be sent to a node."""
-        return cls(line, 1, "", now, 0.0, None, 0, error, b"", b"")
+        # It contains arguments.
+        return cls(line, 1, "", now, 0.0, None, 0, cut(error, _ERROR_LIMIT), b"", b"")
 
     @property
     def has_failed(self) -> bool:

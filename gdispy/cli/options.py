@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
@@ -124,8 +125,20 @@ def as_declared(parser: argparse.ArgumentParser, words: Sequence[str], verbatim:
         if word == "--":
             return [*found, word, *rest]
         following = next(rest, None) if word == verbatim else None
-        found.append(_as_declared(parser, word) if following is None else f"{word}={_MARK}{following}")
+        own = _as_declared(parser, word) if following is None else f"{word}={_MARK}{following}"
+        if found and _NEGATIVE.match(own) and _takes_value(parser, found[-1]):
+            found[-1] += f"={own}"  # Otherwise an option such as -0 makes it look like an option.
+        else:
+            found.append(own)
     return found
+
+
+_NEGATIVE = re.compile(r"-[0-9]*\.?[0-9]+[a-z%]?\Z")
+
+
+def _takes_value(parser: argparse.ArgumentParser, word: str) -> bool:
+    action = parser._option_string_actions.get(word)
+    return action is not None and action.nargs is None
 
 
 #: Cannot occur in a command line. Marks values that `argparse` would misread as options.

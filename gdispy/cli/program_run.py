@@ -22,6 +22,7 @@ from gdispy.cli.argument_sources import INPUT_LOOK, NOT_YET
 from gdispy.cli.halt_rule import Halt, HaltRule
 from gdispy.cli.interruption import Interruption
 from gdispy.cli.job_files import JobFiles
+from gdispy.cli.job_hosts import JobHosts
 from gdispy.cli.job_log import JobLog
 from gdispy.cli.job_outcome import JobLine, JobOutcome, has_failed
 from gdispy.cli.job_printer import JobPrinter
@@ -120,12 +121,19 @@ class JobRecords(NamedTuple):
     files: JobFiles
     #: The command line of a job.
     command: Callable[[JobLine], str]
+    #: Where jobs have ended.
+    hosts: JobHosts
 
     @classmethod
     def open(cls, results: str, log: str, continues: bool, command: Callable[[JobLine], str]) -> JobRecords:
         """`results` and `log` are paths, or ''. With `continues`, the log is continued. Raises ConfigError."""
         folder = ResultsFolder(results) if results else None
-        return cls(folder, JobLog(log, continues) if log else None, JobFiles(results), command)
+        return cls(folder, JobLog(log, continues) if log else None, JobFiles(results), command, JobHosts())
+
+    def outcome(self, attempt: _Attempt, job: DispyJob) -> JobOutcome:
+        """The outcome of a job of the cluster that has ended."""
+        found = JobOutcome.of(attempt.line, job, attempt.number)
+        return found._replace(host=self.hosts.take(job._number, found.host))
 
     def ended(self, outcome: JobOutcome) -> None:
         """A job has ended, and was not printed yet."""
@@ -350,12 +358,13 @@ class ProgramRun:
             if self._live is not None:
                 self._live.forget(job._number)
             self._free_slot(attempt)
+            outcome = self._records.outcome(attempt, job)
             if has_failed(job) and attempt.number < self._attempts.limit and self._may_start():
                 if self._live is not None:
-                    self._live.print_rest(JobOutcome.of(attempt.line, job, attempt.number))
+                    self._live.print_rest(outcome)
                 self._submit(attempt._replace(number=attempt.number + 1))
             else:
-                self._end(attempt, JobOutcome.of(attempt.line, job, attempt.number))
+                self._end(attempt, outcome)
 
     def _may_start(self) -> bool:
         return self._halt is Halt.CONTINUE and not self._interruption.number

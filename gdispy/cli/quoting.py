@@ -19,8 +19,12 @@ def quoted(words: Sequence[str]) -> str:
 
 def shortened(words: Sequence[str]) -> str:
     """The beginning of the words, for messages."""
-    text = quoted(words)
-    return text if len(text) <= MESSAGE_LIMIT else f"{text[:MESSAGE_LIMIT]} ..., {len(text):,} characters in all"
+    return cut(quoted(words), MESSAGE_LIMIT)
+
+
+def cut(text: str, limit: int) -> str:
+    """The beginning of a text, for messages."""
+    return text if len(text) <= limit else f"{text[:limit]} ..., {len(text):,} characters in all"
 
 
 def _quoted(word: str) -> str:

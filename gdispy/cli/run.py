@@ -13,7 +13,6 @@ from typing import Any
 
 from gdispy.cli.command_line import CommandLine
 from gdispy.cli.interruption import Interruption
-from gdispy.cli.job_files import JobFiles
 from gdispy.cli.job_lines import JobLines, arrived, shuffled
 from gdispy.cli.job_log import LoggedJobs
 from gdispy.cli.job_outcome import JobLine
@@ -62,6 +61,9 @@ def _main(words: Sequence[str], interruption: Interruption) -> int:
     for first in arrived(lines):  # Without jobs, no node is needed.
         code = _run(options, chosen, chain([first], lines), totals, shows, interruption)
         break
+    else:
+        if logged is None or not logged.last:
+            print("gdispy: there are no arguments, so no jobs", file=sys.stderr)
     if logged is not None and not options.resume_failed and logged.failed and not code:
         return _report_former(logged.failed)
     return code
@@ -107,7 +109,7 @@ def _run(
     live = LiveLines(options.tag, ended.wake) if options.line_buffer else None
     form = live or (JsonForm() if options.json else PlainForm(options.tag))
     printer = JobPrinter(options.program, form, options.keep_order and live is None, records.printed)
-    cluster = _cluster(options, chosen.common_files, records.files)
+    cluster = _cluster(options, chosen.common_files, records)
     if live is not None:
         cluster._engine.table.live = live
     bar = bar_for(totals.counts, stays=False) if shows else None
@@ -153,7 +155,7 @@ def _serve_page(options: argparse.Namespace, cluster: JobCluster, totals: Totals
     serve(cluster, "127.0.0.1", *shown, expected=lambda: totals.counts.total)
 
 
-def _cluster(options: argparse.Namespace, files: list[str], received: JobFiles) -> JobCluster:
+def _cluster(options: argparse.Namespace, files: list[str], records: JobRecords) -> JobCluster:
     nodes = [*options.nodes, *(["local"] if options.local else [])]
     both: dict[str, Any] = {
         "nodes": nodes or ["*"],
@@ -176,5 +178,6 @@ def _cluster(options: argparse.Namespace, files: list[str], received: JobFiles) 
         cluster = JobCluster(options.program, node_port=options.node_port, **both)
         cluster._engine.scheduler.rules.local_advice = LOCAL_ADVICE
     cluster._engine.table.takes_files = True  # Large output is copied from files to standard output.
-    cluster._engine.received.destination = received.destination
+    cluster._engine.table.on_ended, records.hosts.nodes = records.hosts.note, cluster._engine.nodes.all
+    cluster._engine.received.destination = records.files.destination
     return cluster

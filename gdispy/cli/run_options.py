@@ -88,7 +88,7 @@ def _add_file_options(group: argparse._ArgumentGroup) -> None:
 def _add_job_options(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     text = "jobs that run at the same time, on all nodes together (default: one for each CPU)"
-    add("-j", "--max-jobs", "--jobs", type=int, default=None, metavar="N", help=text)
+    add("-j", "--max-jobs", "--jobs", type=_number_of_jobs, default=None, metavar="N", help=text)
     add("--retries", type=int, default=1, metavar="N", help="attempts of a job that fails, in all (default: 1)")
     text = "time limit of each attempt in seconds, or as 90s, 5m, 2h, 1d"
     add("--timeout", default=None, metavar="S", help=text)
@@ -142,6 +142,21 @@ def _add_node_options(group: argparse._ArgumentGroup) -> None:
     add("--dest_path", default=None, metavar="DIR", help="directory on the nodes, reused by the next run")
     text = "keep the files on the nodes as long as the nodes run; always the case with --dest_path"
     add("-c", "--keep", action="store_true", help=text)
+
+
+def _number_of_jobs(text: str) -> int | None:
+    """The value of -j; None for the default, which GNU parallel also knows as +0 and 100%."""
+    if text in ("+0", "100%"):
+        return None
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(
+            f"it is a number of jobs on all nodes together, at least 1, not {text!r}; without it, one runs on each CPU"
+        )
+    return number
 
 
 class RunOptions:
@@ -209,8 +224,6 @@ def _check(options: argparse.Namespace) -> None:
         raise ConfigError(
             f"the program must be the same for all jobs, so {options.program!r} cannot contain a template"
         )
-    if options.max_jobs is not None and options.max_jobs < 1:
-        raise ConfigError(f"-j must be at least 1, not {options.max_jobs}")
     if options.retries < 1:
         raise ConfigError(f"--retries must be at least 1, the number of attempts in all, not {options.retries}")
     for name in ("resume", "resume_failed"):

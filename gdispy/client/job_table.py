@@ -10,7 +10,7 @@ Invariants:
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from gdispy.buffers.memory_file import OpenFile
@@ -70,6 +70,8 @@ class JobTable:
         self.jobs: dict[JobId, DispyJob] = {}
         #: Takes a provisional result that is a request for a function; returns whether it is one.
         self.take_request: Callable[[Progress], bool] | None = None
+        #: Called in the hub with the numbers of jobs that have ended on a node.
+        self.on_ended: Callable[[Sequence[JobId], DispyNode], None] | None = None
         self._forwards_logs = bool(settings.logs)
         #: What jobs print while they run.
         self.live = LiveOutput(self._echo if settings.echo else None, self._output_limit)
@@ -153,6 +155,8 @@ class JobTable:
         node, jobs = self._nodes.get(ended.node), self.jobs
         numbers, statuses, starts, ends, exceptions = columns[:5]
         submitted = [jobs[number].submit_time if number in jobs else 0.0 for number in numbers]
+        if self.on_ended is not None and node is not None:
+            self.on_ended(numbers, node)
         name = node.name if node is not None else ended.address
         self.record.note(name, numbers, statuses, submitted, starts, ends, exceptions)
 

@@ -66,7 +66,8 @@ class WorkerOutput:
         """Tell the worker if what its job prints now may be lost."""
         if self._is_on_disk:
             about = os.statvfs(self.out)
-            if about.f_bavail * about.f_frsize < _NO_ROOM:
+            free = about.f_bavail if os.geteuid() else about.f_bfree  # Root may use what is reserved for it.
+            if about.f_blocks and free * about.f_frsize < _NO_ROOM:
                 page.words[FULL] = 1
 
     def take(self, out: bytes | int, err: bytes | int, fds: deque[int]) -> tuple[Bulk, Bulk]:

@@ -72,7 +72,30 @@ def test_jobs_begin_before_standard_input_ends() -> None:
 
 def test_no_arguments_are_no_jobs() -> None:
     done = gdispy("echo", ":::")
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert (done.returncode, done.stdout) == (0, b"") and done.stderr == b"gdispy: there are no arguments, so no jobs\n"
+    for count in ("+0", "100%"):
+        assert gdispy("-j", count, "echo", ":::", "1").stdout == b"1\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            ["-j", "50%"],
+            b"a number of jobs on all nodes together, at least 1, not '50%'; without it, one runs on each CPU",
+        ),
+        (["-j", "0"], b"at least 1, not '0'"),
+        (["-j", "-1"], b"at least 1, not '-1'"),
+        (["-j-1"], b"at least 1, not '-1'"),
+        (["--jobs", "-2"], b"at least 1, not '-2'"),
+        (["-N", "-1"], b"-N (--max-args) must be at least 0, not -1"),
+        (["--timeout", "-5s"], b"--timeout '-5s' is not a time"),
+        (["--retries", "-1"], b"--retries must be at least 1"),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused(words: list[str], told: bytes) -> None:
+    done = gdispy(*words, "echo", ":::", "1")
+    assert done.returncode == 2 and told in done.stderr
 
 
 def test_three_hundred_files_some_of_which_fail_at_first(tmp_path: Path) -> None:

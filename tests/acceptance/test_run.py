@@ -120,6 +120,16 @@ def test_the_wait_for_nodes_can_be_limited() -> None:
         assert f"127.0.0.1:{port}" in told and "or use this machine: --local\n" in told and "nodes=[" not in told
 
 
+def test_hosts_in_the_log_are_told_apart(start_node: Callable[..., Daemon], secret_file: str, tmp_path: Path) -> None:
+    nodes = [start_node("--cpus", "1"), start_node("--cpus", "1")]
+    words = [*(word for node in nodes for word in ("-n", place(node))), "--secret-file", secret_file]
+    log = tmp_path / "log"
+    done = run_script("gdispy", *words, "--joblog", log, "sleep", ":::", *[".1"] * 20)
+    hosts = [line.split("\t")[1] for line in log.read_text().splitlines()[1:]]
+    assert done.returncode == 0 and len(hosts) == 20 and {*map(place, nodes)} <= {*hosts}
+    assert {*hosts[-5:]} <= {*map(place, nodes)}
+
+
 def read_some(process: subprocess.Popen[bytes]) -> str:
     assert process.stderr is not None
     return process.stderr.readline().decode()

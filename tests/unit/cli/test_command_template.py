@@ -15,6 +15,19 @@ from gdispy.errors import ConfigError
         ("{.}", "a/b.c.txt", "a/b.c"),
         ("{.}", "a.d/b", "a.d/b"),
         ("{.}", ".bashrc", ".bashrc"),
+        ("{.}", "a/.bashrc", "a/.bashrc"),
+        ("{.}", "a.", "a."),
+        ("{.}", "a..b", "a."),
+        ("{.}", "..b", "."),
+        ("{.}", "a.d/", "a.d/"),
+        ("{.}", "a.b\n", "a"),
+        ("{/.}", "x/.tar.gz", ".tar"),
+        ("{/}", "a/b/", ""),
+        ("{//}", "a/b/", "a"),
+        ("{//}", "a/", "."),
+        ("{//}", "/", "/"),
+        ("{//}", "a//b", "a"),
+        ("{-1/}", "a/b", "b"),
         ("{/}", "a/b.c.txt", "b.c.txt"),
         ("{//}", "a/b.c.txt", "a"),
         ("{//}", "b.c", "."),
@@ -47,6 +60,16 @@ def test_word_that_is_only_a_template_becomes_a_word_for_each_source() -> None:
 
 
 def test_source_that_does_not_exist_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"\{-3\} stands for an argument of source -3, but there are only 2"):
+        CommandTemplate(["{-3}"]).check(2)
     with pytest.raises(ConfigError, match=r"\{3/\} stands for an argument of source 3, but there are only 2"):
         CommandTemplate(["{1}", "{3/}"]).check(2)
     CommandTemplate(["{1}", "{2}", "{#}", "{}"]).check(2)
+
+
+def test_negative_positions_count_from_the_last_argument() -> None:
+    template = CommandTemplate(["{-1}", "{-2.}", "x{-3}"], pads=True)
+    assert template.fill(1, ("a.b", "c.d", "e")) == ("e", "c", "xa.b")
+    assert template.fill(1, ("a.b",)) == ("a.b", "", "x")
+    with pytest.raises(ConfigError, match=r"\{-2\}: job 4 has only 1 arguments"):
+        CommandTemplate(["{-2}"]).fill(4, ("a",))

@@ -44,3 +44,4 @@ def test_job_that_no_node_has_started_has_the_time_of_its_submission() -> None:
     found = JobOutcome.of(LINE, ended(None, ABANDONED, "lost", start=None), 1)
     assert (found.start, found.seconds, found.host) == (1.0, 0.0, "")
     assert JobOutcome.not_started(LINE, 3.0, "no file").has_failed
+    assert len(JobOutcome.not_started(LINE, 3.0, "x" * 100_000).error) < 1100

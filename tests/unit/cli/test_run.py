@@ -13,10 +13,9 @@ import pytest
 from gdispy.buffers.memory_file import OpenFile
 from gdispy.cli import job_output, program_run
 from gdispy.cli import run as module
-from gdispy.cli.job_files import JobFiles
 from gdispy.cli.job_outcome import has_failed
 from gdispy.cli.options import EXIT_FAILED, EXIT_USAGE, parse
-from gdispy.cli.program_run import EndedJobs
+from gdispy.cli.program_run import EndedJobs, JobRecords
 from gdispy.cli.run import run_main
 from gdispy.cli.run_options import parser
 from gdispy.client.status import ClusterStatus
@@ -212,15 +211,15 @@ def cluster_for(monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[str, dict
         def make(program: str, **parameters: Any) -> Any:
             made.append((name, {"program": program, **parameters}))
             parts = {name: SimpleNamespace(rules=SimpleNamespace()) for name in ("table", "received", "scheduler")}
-            return SimpleNamespace(_engine=SimpleNamespace(**parts))
+            return SimpleNamespace(_engine=SimpleNamespace(nodes=SimpleNamespace(all=list), **parts))
 
         return make
 
     for name in ("JobCluster", "SharedJobCluster"):
         monkeypatch.setattr(module, name, kind(name))
-    files = JobFiles()
-    cluster = module._cluster(parse(parser(), [*words, "./program"], verbatim="-a"), [], files)
-    assert cluster._engine.table.takes_files and cluster._engine.received.destination == files.destination
+    records = JobRecords.open("", "", False, str)
+    cluster = module._cluster(parse(parser(), [*words, "./program"], verbatim="-a"), [], records)
+    assert cluster._engine.table.takes_files and cluster._engine.received.destination == records.files.destination
     return made[0]
 
 
@@ -262,7 +261,7 @@ def test_named_scheduler_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_cluster_that_cannot_be_created_is_a_line_and_a_code(
     error: Exception, code: int, monkeypatch: pytest.MonkeyPatch, output: Output
 ) -> None:
-    def fail(options: Any, files: list[str], received: JobFiles) -> Any:
+    def fail(options: Any, files: list[str], records: JobRecords) -> Any:
         raise error
 
     monkeypatch.setattr(module, "_cluster", fail)

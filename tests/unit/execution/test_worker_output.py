@@ -44,11 +44,23 @@ def test_growth_of_output_on_disk_is_seen_once(output: WorkerOutput, tmp_path: P
     in_memory.close()
 
 
-@pytest.mark.parametrize(("blocks", "is_full"), [(15, True), (16, False)])
+@pytest.mark.parametrize(
+    ("user", "total", "free", "reserved", "is_full"),
+    [(1, 99, 15, 0, True), (1, 99, 15, 10, True), (0, 99, 15, 10, False), (1, 99, 16, 0, False), (1, 0, 0, 0, False)],
+)
 def test_a_full_disk_is_noted_for_the_worker(
-    output: WorkerOutput, page: Page, monkeypatch: pytest.MonkeyPatch, blocks: int, is_full: bool
+    output: WorkerOutput,
+    page: Page,
+    monkeypatch: pytest.MonkeyPatch,
+    user: int,
+    total: int,
+    free: int,
+    reserved: int,
+    is_full: bool,
 ) -> None:
-    monkeypatch.setattr(os, "statvfs", lambda fd: SimpleNamespace(f_bavail=blocks, f_frsize=4096))
+    about = SimpleNamespace(f_blocks=total, f_bavail=free, f_bfree=free + reserved, f_frsize=4096)
+    monkeypatch.setattr(os, "statvfs", lambda fd: about)
+    monkeypatch.setattr(os, "geteuid", lambda: user)
     output.look_for_room(page)
     assert page.words[FULL] == is_full
 
