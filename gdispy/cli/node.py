@@ -85,7 +85,7 @@ def node_main(words: Sequence[str] | None = None) -> int:
     _listen_to_owner(node, options, settings.grace, service)
 
     def ready() -> None:
-        # Not before, since the processes of jobs are copies of this one and would keep the page's port.
+        # Here, so that a page that cannot be served ends the node as any error does.
         if page is not None:
             _serve_page(node, page, settings.secret)
         _say_ready(node, options.private, service)

@@ -1,4 +1,4 @@
-"""The page of a node: its CPUs, what it runs and for whom, and why it takes no jobs.
+"""The page of a node: its CPUs, the computations of its clients, and why it takes no jobs.
 
 Runs in the node's loop, and reads what the console of the node shows.
 """
