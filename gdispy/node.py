@@ -48,6 +48,7 @@ from gdispy.protocol.messages import (
     Returned,
 )
 from gdispy.protocol.roles import NODE, SCHEDULER_TO_NODE, VISITOR_TO_NODE
+from gdispy.protocol.rows import NodeOverviewRow
 from gdispy.protocol.texts import REFUSED, STOPPED
 from gdispy.protocol.wire import FILE, MessageRefused, Sink
 from gdispy.rules.effects import Drop, Effect, Effects, Send, WriteFacts
@@ -70,6 +71,7 @@ from gdispy.rules.node.effects import (
 )
 from gdispy.rules.node.node_rules import NodeRules
 from gdispy.rules.node.service_hours import OPEN, Hours, clock
+from gdispy.rules.node.status import Work
 from gdispy.runtime.fault_log import log_fault
 from gdispy.runtime.greenlets import keep_running, spawn
 from gdispy.runtime.limited_log import LimitedLog
@@ -271,6 +273,15 @@ class Node:
             f"{self._name} at {Address(self.host, self.port)}, {uptime}",
             *map(printable, self._rules.standing(now)),
         ]
+
+    def overview(self) -> tuple[NodeOverviewRow, list[str], list[Work]]:
+        """The node, why it takes no jobs, and its computations."""
+        rows, _, reasons = self._rules.overview(self._name, self.host, self.port)
+        return rows[0], reasons, self._rules.work()
+
+    def free(self) -> list[float]:
+        """Its free resources, as in `Availability`; empty without psutil."""
+        return measure(self._prefix)
 
     def _keep_hours(self, hours: Hours) -> None:
         while True:

@@ -36,6 +36,7 @@ from gdispy.cli.options import (
     zero_means,
 )
 from gdispy.cli.options_file import read_options, save_options
+from gdispy.cli.page_options import PageOptions, page_options
 from gdispy.errors import ConfigError, GdispyError
 from gdispy.execution.node_settings import NodeSettings
 from gdispy.execution.state_directory import clean, find_prefix
@@ -76,13 +77,23 @@ def node_main(words: Sequence[str] | None = None) -> int:
         if options.clean:
             clean(find_prefix(settings.dest_path_prefix))
         harden([options.secret])
+        page = page_options(options)
         node = _new_node(settings, options)
     except (GdispyError, OSError) as error:
         return fail(_PROGRAM, error)
     service = ServiceManager()
     _listen_to_owner(node, options, settings.grace, service)
+
+    def ready() -> None:
+        # Here, so that a page that cannot be served ends the node as any error does.
+        if page is not None:
+            _serve_page(node, page, settings.secret)
+        _say_ready(node, options.private, service)
+
     try:
-        node.run(lambda: _say_ready(node, options.private, service))
+        node.run(ready)
+    except ConfigError as error:
+        return fail(_PROGRAM, error)
     except Exception as error:
         return fail(_PROGRAM, error)
     return 0
@@ -93,6 +104,14 @@ def _refuse_other_systems() -> None:
     if system != "Linux":
         advice = "start it on a Linux machine or in a container or virtual machine, and list that in `nodes`"
         raise ConfigError(f"nodes run only on Linux, and this is {system}: {advice}")
+
+
+def _serve_page(node: Node, page: PageOptions, secret: Secret) -> None:
+    from gdispy.cli.node_page import NodeView  # It imports a web server.
+
+    view = NodeView(node, page.admin)
+    page.serve(view, secret.tls, "", "")
+    view.begin()
 
 
 def _say_ready(node: Node, is_private: bool, service: ServiceManager) -> None:

@@ -10,6 +10,7 @@ import argparse
 
 from gdispy import config
 from gdispy.cli.options import Once, add_common_options, add_secret_options, add_tls_options
+from gdispy.cli.page_options import add_page_options
 
 _EXAMPLES = """examples:
   gdispy-node                             offer all CPUs to programs with this user's secret
@@ -42,6 +43,7 @@ def node_parser() -> argparse.ArgumentParser:
     _add_limits(parser.add_argument_group("resources and limits"))
     _add_times(parser.add_argument_group("service hours and clients"))
     _add_files(parser.add_argument_group("files"))
+    add_page_options(parser)
     parser.add_argument("--daemon", action="store_true", help="do not read commands from standard input")
     parser.add_argument("--exit-with-stdin", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--private", action="store_true", help=argparse.SUPPRESS)

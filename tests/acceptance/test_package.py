@@ -84,6 +84,8 @@ def test_the_wheel_has_the_package_and_nothing_else(archives: Archives) -> None:
         names = archive.namelist()
     tops = {name.partition("/")[0] for name in names}
     assert tops == {"_gdispy_programs.py", "gdispy", f"gdispy-{VERSION}.dist-info"}
+    assets = {path.relative_to(ROOT).as_posix() for path in (ROOT / "gdispy/web/assets").rglob("*") if path.is_file()}
+    assert assets <= set(names) and len(assets) >= 10
     assert "gdispy/py.typed" in names and f"gdispy-{VERSION}.dist-info/licenses/LICENSE" in names
 
 

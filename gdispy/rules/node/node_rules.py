@@ -67,7 +67,7 @@ class NodeRules:
         self.restore = sessions.restore
         # Queries, which change nothing.
         status = NodeStatus(state, capacity, sessions)
-        self.standing, self.overview = status.standing, status.overview
+        self.standing, self.overview, self.work = status.standing, status.overview, status.work
         self.is_idle, self.has_returned = status.is_idle, status.has_returned
         self.clients, self.serves, self.rests = sessions.clients, sessions.serves, sessions.rests
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from gdispy.protocol.rows import ComputationOverviewRow, NodeOverviewRow
 from gdispy.rules.node.capacity import Capacity
@@ -10,6 +11,21 @@ from gdispy.rules.node.computation import Computation
 from gdispy.rules.node.scheduler_session import SchedulerSession
 from gdispy.rules.node.sessions import LAST_WORK, Sessions
 from gdispy.rules.node.state import NodeState
+
+
+class Work(NamedTuple):
+    """A computation on this node."""
+
+    id: bytes
+    name: str
+    client: str
+    #: Whether its scheduler is connected.
+    is_here: bool
+    running: int
+    waiting: int
+    done: int
+    #: Why it cannot be loaded, or "".
+    error: str
 
 
 class NodeStatus:
@@ -27,6 +43,10 @@ class NodeStatus:
         lines += [computation_line(computation) for computation in self._state.computations.values()]
         lines += [client_line(session, now) for session in self._sessions.all()]
         return [*lines, LAST_WORK] if self._sessions.is_finishing else lines
+
+    def work(self) -> list[Work]:
+        """The computations on this node."""
+        return [_work(each) for each in self._state.computations.values()]
 
     def is_idle(self) -> bool:
         """Whether no job runs here, and nothing that is here is still to be sent to a connected scheduler."""
@@ -51,6 +71,14 @@ class NodeStatus:
         ]
         node = NodeOverviewRow(name, host, port, self._capacity.offered, self._capacity.busy, bool(here))
         return [node], computations, self._capacity.reasons()
+
+
+def _work(computation: Computation) -> Work:
+    running = sum(1 for worker in computation.workers.values() if worker.hand)
+    session, processes = computation.session, computation.processes
+    counts = running, len(computation.jobs) - running, computation.outcomes.done
+    names = computation.id, computation.prepare.name, session.name
+    return Work(*names, session.peer is not None, *counts, "" if processes.ready else processes.error)
 
 
 def cpu_line(cpus: int, wanted: int, reasons: Iterable[str], busy: int) -> str:

@@ -112,6 +112,7 @@ function showCounts() {
   setText(byId("n-running"), count(running));
   setText(byId("n-waiting"), count(waiting));
   setText(byId("n-failed"), count(failed));
+  byId("n-failed").parentElement.hidden = lacks("failed");
   byId("n-failed").parentElement.toggleAttribute("data-some", failed > 0);
   const rate = state.now?.rate ?? 0;
   setText(byId("n-rate"), rate >= 100 ? count(Math.round(rate)) : rate.toFixed(rate < 10 ? 2 : 1));
@@ -145,7 +146,7 @@ function computationColumns() {
     { title: "Done", num: true, cell: (each) => count(each.ended - each.failed) },
     { title: "Running", num: true, cell: (each) => count(each.running) },
     { title: "Waiting", num: true, cell: (each) => count(each.waiting) },
-    { title: "Failed", num: true, cell: (each) => count(each.failed) },
+    ...(lacks("failed") ? [] : [{ title: "Failed", num: true, cell: (each) => count(each.failed) }]),
     { title: "Progress", cell: (each) => ({ sign: `${each.ended}/${each.made}`, build: () => progressOf(each) }) },
     { title: "Since", cell: (each) => clock(each.started) },
   ];

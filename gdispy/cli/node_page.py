@@ -1,0 +1,141 @@
+"""The page of a node: its CPUs, the computations of its clients, and why it takes no jobs.
+
+Runs in the node's loop, and reads what the console of the node shows.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import gevent
+
+from gdispy import config
+from gdispy.cli.node import count_cpus
+from gdispy.errors import ConfigError
+from gdispy.protocol.address import Address
+from gdispy.protocol.limits import printable_lines, shortened
+from gdispy.rules.node.status import Work
+from gdispy.runtime.greenlets import keep_running
+from gdispy.web.guard import Refused
+from gdispy.web.history import SAMPLE_INTERVAL, History, time_left
+from gdispy.web.request import Request
+
+if TYPE_CHECKING:
+    from gdispy.node import Node
+
+
+class NodeView:
+    """What the page of a node shows."""
+
+    def __init__(self, node: Node, admin: bool) -> None:
+        self.admin = admin
+        self._node = node
+        self._history = History()
+        #: Jobs that have ended, of all computations since the page is served, and of those that are here now.
+        self._ended = 0
+        self._done: dict[bytes, int] = {}
+        self._since: dict[bytes, float] = {}
+
+    def begin(self) -> None:
+        keep_running(self._tick, what="the samples of the page")
+
+    def _tick(self) -> None:
+        while True:
+            row, _, work = self._node.overview()
+            now = time.time()
+            self._ended += sum(max(0, each.done - self._done.get(each.id, 0)) for each in work)
+            self._done = {each.id: each.done for each in work}
+            self._since = {each.id: self._since.get(each.id, now) for each in work}
+            self._history.add(now, self._ended, 0, row.load)
+            gevent.sleep(SAMPLE_INTERVAL)
+
+    def sections(self) -> dict[str, object]:
+        row, reasons, work = self._node.overview()
+        rate, pending = self._history.rate(), sum(each.running + each.waiting for each in work)
+        actions = ["cpus", "drain", "resume"] if self.admin else []
+        about = {"title": f"node {row.name}", "version": config.VERSION, "admin": self.admin, "arguments": False}
+        problems = [f"{row.name}: {reason}" for reason in reasons]
+        problems += [f"{each.name} of {each.client}: {each.error}" for each in work if each.error]
+        return {
+            "about": {**about, "actions": actions, "without": ["jobs", "timeline", "failed"]},
+            "now": {
+                "time": round(time.time(), 1),
+                "rate": round(rate, 2),
+                "left": time_left(pending, rate),
+                "ended": self._ended,
+                "failed": 0,
+            },
+            "computations": [self._computation(each) for each in work],
+            "nodes": [
+                {
+                    "id": "here",
+                    "name": row.name,
+                    "address": str(Address(row.address, row.port)),
+                    "cpus": row.cpus,
+                    "busy": row.load,
+                    "state": "ready" if row.cpus else "takes no jobs",
+                    "done": self._ended,
+                    "seconds": None,
+                    "free": [round(float(each), 1) for each in self._node.free()] or None,
+                    "runs": [f"{each.name} of {each.client}: {each.running}" for each in work if each.running],
+                }
+            ],
+            "problems": [shortened(printable_lines(each)) for each in problems],
+        }
+
+    def _computation(self, each: Work) -> dict[str, object]:
+        return {
+            "id": each.id.hex(),
+            "name": each.name,
+            "client": each.client,
+            "state": "open" if each.is_here else "away",
+            "started": self._since.get(each.id),
+            "made": each.done + each.running + each.waiting,
+            "ended": each.done,
+            "failed": 0,
+            "running": each.running,
+            "waiting": each.waiting,
+        }
+
+    def history(self) -> object:
+        return {"samples": self._history.samples}
+
+    def jobs(self, request: Request) -> object:
+        raise Refused(404, "the page of a node has no list of jobs: the pages of programs have")
+
+    def timeline(self, since: int) -> object:
+        raise Refused(404, "the page of a node has no timeline: the pages of programs have")
+
+    def act(self, order: dict[str, Any]) -> str:
+        word = order.get("do")
+        action = self._ACTIONS.get(word) if isinstance(word, str) else None
+        if action is None:
+            raise Refused(400, f"do must be one of {', '.join(self._ACTIONS)}")
+        return action(self, order)
+
+    def _cpus(self, order: dict[str, Any]) -> str:
+        cpus = order.get("cpus")
+        if not isinstance(cpus, int) or isinstance(cpus, bool):
+            raise Refused(400, "cpus must be a whole number")
+        try:
+            wanted = count_cpus(cpus)
+        except ConfigError as error:
+            raise Refused(400, str(error)) from None
+        self._node.set_cpus(wanted)
+        return f"{wanted} CPUs are offered"
+
+    def _drain(self, order: dict[str, Any]) -> str:
+        self._node.stop_jobs()
+        return "the node accepts no new jobs"
+
+    def _resume(self, order: dict[str, Any]) -> str:
+        self._node.start_jobs()
+        return "the node accepts jobs again"
+
+    _ACTIONS: dict[str, Callable[[NodeView, dict[str, Any]], str]] = {
+        "cpus": _cpus,
+        "drain": _drain,
+        "resume": _resume,
+    }

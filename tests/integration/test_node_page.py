@@ -1,0 +1,84 @@
+"""The web page of a node: what it shows of real jobs, and what its actions do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gdispy import JobCluster
+from tests.support.daemons import Daemon, run_script
+from tests.support.jobs import pass_gate
+from tests.support.pages import PageClient
+from tests.support.waiting import eventually
+
+Start = Callable[..., Daemon]
+
+
+def page_of(node: Daemon) -> PageClient:
+    found = re.search(r"The page of this daemon: (http://\S+)", node.log.read_text())
+    assert found is not None
+    return PageClient(found[1])
+
+
+@pytest.fixture
+def shared(start_node: Start, secret_file: str) -> Iterator[tuple[PageClient, JobCluster]]:
+    node = start_node("--cpus", "1", "--http", "0", "--http_admin")
+    with JobCluster(pass_gate, nodes=[node.place], secret_file=secret_file) as made:
+        yield page_of(node), made
+        made.close(timeout=0, terminate=True)
+
+
+def test_jobs_of_clients_are_shown_live(shared: tuple[PageClient, JobCluster], tmp_path: Path) -> None:
+    client, made = shared
+    gate = tmp_path / "gate"
+    jobs = [made.submit(number, str(gate)) for number in range(3)]
+
+    def computation() -> dict[str, Any]:
+        found = client.get("/api/state")["computations"]
+        return found[0] if found else {}
+
+    eventually(lambda: computation().get("running") == 1)
+    state = client.get("/api/state")
+    assert (computation()["name"], computation()["state"], computation()["failed"]) == ("pass_gate", "open", 0)
+    (node,) = state["nodes"]
+    assert (node["state"], node["cpus"], node["busy"]) == ("ready", 1, 1)
+    assert node["runs"] == [f"pass_gate of {computation()['client']}: 1"]
+    gate.touch()
+    assert [job() for job in jobs] == [0, 1, 2]
+    eventually(lambda: client.get("/api/state")["now"]["ended"] == 3)
+    made.close()
+    eventually(lambda: client.get("/api/state")["computations"] == [])
+    assert client.get("/api/state")["now"]["ended"] == 3
+
+
+def test_actions_drain_and_resume_it(shared: tuple[PageClient, JobCluster]) -> None:
+    client, made = shared
+    made.submit(0, "")()
+    assert client.act(do="drain", node="here")[0] == 200
+    eventually(lambda: client.get("/api/state")["nodes"][0]["state"] == "takes no jobs")
+    assert any("stopped" in each for each in client.get("/api/state")["problems"])
+    job = made.submit(1, "")
+    assert not job.wait(0.3)
+    assert client.act(do="resume", node="here")[0] == 200
+    assert job() == 1
+    assert client.act(do="cpus", node="here", cpus=1) == (200, {"done": "1 CPUs are offered"})
+    for order in ({}, {"do": "cancel"}, {"do": "cpus", "cpus": "1"}, {"do": "cpus", "cpus": 1 << 40}):
+        code, answer = client.act(**order)
+        assert code == 400 and answer["error"]
+
+
+def test_page_that_only_shows_changes_nothing_and_strangers_see_nothing(start_node: Start) -> None:
+    client = page_of(start_node("--cpus", "1", "--http", "0"))
+    assert client.act(do="drain")[0] == 403 and client.ask("/api/state", token=False)[0] == 401
+    assert client.ask("/api/jobs")[0] == 404
+
+
+def test_wrong_options_are_refused() -> None:
+    done = run_script("gdispy-node", "--daemon", "--insecure", "-p", "0", "--http", "0.0.0.0:0")
+    assert done.returncode == 2 and b"certfile and keyfile" in done.stderr
+    done = run_script("gdispy-node", "--daemon", "--insecure", "-p", "0", "--http_admin")
+    assert done.returncode == 2 and b"needs --http" in done.stderr
