@@ -351,7 +351,7 @@ def test_secrets_towards_nodes_and_clients_may_differ(
         ({"scheduler_node": "host:http"}, "is not a port"),
         ({"scheduler_port": 99999}, "scheduler_port must be"),
         ({"exclusive": "yes"}, "exclusive must be"),
-        ({"nodes": "local"}, "is valid only for JobCluster"),
+        ({"nodes": "local"}, "valid only for JobCluster"),
         ({"client_port": -1}, "client_port must be"),
     ],
 )
