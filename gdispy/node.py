@@ -148,8 +148,8 @@ class Node:
         self._greeting = gevent.event.Event()
         self._claim = claim(prefix, self.instance.hex())
         hosts = listening_addresses(settings.secret, settings.ip_addrs, "node")
-        psk = settings.secret.for_tcp()
-        doors = {SCHEDULER_TO_NODE: psk, VISITOR_TO_NODE: psk}
+        keys = [settings.secret.for_tcp(), *settings.secret.others_for_tcp()]
+        doors = {SCHEDULER_TO_NODE: keys, VISITOR_TO_NODE: keys}
         self._listener = Listener(
             *(hosts[0], settings.node_port, doors, self.instance, self._on_connection, settings.secret.tls, hosts[1:])
         )

@@ -61,7 +61,7 @@ from gdispy.rules.history.replay import ComputationHistory, Job
 from gdispy.runtime.greenlets import spawn
 from gdispy.transport.connection import Connection, Handlers, new_identity
 from gdispy.transport.credentials import Secret, find_secret, with_tls
-from gdispy.transport.greeting import hello
+from gdispy.transport.greeting import hello, own_client_name
 from gdispy.transport.interfaces import own_address
 from gdispy.worker import pickling, plain
 
@@ -390,7 +390,7 @@ class _Holder:
         connection.start()
         identity = new_identity()
         claim = Claim(history.id, history.open.token, history.open.epoch)
-        connection.introduce(hello(RECOVERER, identity.instance, claims=[claim]), identity)
+        connection.introduce(hello(RECOVERER, identity.instance, own_client_name(), claims=[claim]), identity)
         return connection
 
     def _await(self, condition: Callable[[], bool], until: float | None) -> bool:

@@ -9,11 +9,7 @@ It connects the rules of `rules/scheduler/dispatch.py` with connections (`net.py
 
 from __future__ import annotations
 
-import getpass
 import logging
-import os
-import platform
-import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -33,7 +29,6 @@ from gdispy.protocol.handshake import Keys
 from gdispy.protocol.heartbeat import INTERVAL, LOST_AFTER
 from gdispy.protocol.identity import Identity
 from gdispy.protocol.ids import ComputationId, Peer
-from gdispy.protocol.limits import short_name
 from gdispy.protocol.messages import Hello, Inventory, Message, OutcomesAcked, Prepare, Run
 from gdispy.protocol.roles import NODE, SCHEDULER, SCHEDULER_TO_NODE
 from gdispy.protocol.texts import REFUSED, STOPPED
@@ -48,7 +43,7 @@ from gdispy.runtime.limited_log import LimitedLog
 from gdispy.runtime.pump import Pump
 from gdispy.transport.connection import CONNECTED, ConnectedSocket, Connection, Handlers, new_identity
 from gdispy.transport.credentials import Secret
-from gdispy.transport.greeting import hello
+from gdispy.transport.greeting import hello, own_client_name
 from gdispy.transport.memory_pair import PairEnd, pair
 
 if TYPE_CHECKING:
@@ -264,12 +259,10 @@ class Scheduler:
         return self._addresses[0]
 
     def _hello(self) -> Hello:
-        # The name that nodes show for their scheduler.
-        name = f"{platform.node() or 'client'} ({_user()}: {os.path.basename(sys.argv[0]) or 'python'})"
         return hello(
             SCHEDULER,
             self.instance,
-            short_name(name),
+            own_client_name(),
             address=self._ext_ip_addr,
             pulse=self._pulse,
             claims=self.rules.claims(),
@@ -405,10 +398,3 @@ class Scheduler:
             client.drop(reason)
         elif connection is not None:
             connection.close(reason)
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # For example in a container, whose users have no names.
-        return f"user {os.getuid()}"

@@ -48,6 +48,7 @@ SUBCOMMANDS = {
     "help": _command("help", "show the help of gdispy, or of a command: gdispy help [COMMAND]"),
     "nodes": _command("nodes", "list the nodes that are found, with the reason if one cannot be used"),
     "status": _command("status", "show the status of a gdispy-scheduler: nodes, clients, jobs"),
+    "usage": _command("usage", "show who has used the nodes of a gdispy-scheduler, and how much"),
     "start-nodes": _command("start", "start gdispy-node on other machines over ssh", "start_nodes"),
     "stop-nodes": _command("stop", "stop the nodes started by start-nodes", "start_nodes"),
     "drain": _command("drain", "have nodes finish their running jobs and take no others"),

@@ -11,9 +11,8 @@ import sys
 import time
 from collections.abc import Sequence
 
-import gevent
-
 from gdispy import config
+from gdispy.cli.interruption import interrupted
 from gdispy.cli.nodes import Found, NodeSurvey
 from gdispy.cli.options import (
     Once,
@@ -158,9 +157,12 @@ def _line(found: Found, word: str) -> str:
 def _wait(survey: NodeSurvey, nodes: list[Found], timeout: float | None) -> int:
     until = None if timeout is None else time.monotonic() + timeout
     left = {each.address: each for each in nodes if each.busy}
+    stop = interrupted()
     try:
         while left and (until is None or time.monotonic() < until):
-            gevent.sleep(INTERVAL)
+            if stop.wait(INTERVAL):
+                sys.stderr.write("gdispy drain: interrupted; the nodes stay drained (gdispy undrain)\n")
+                return 130
             for address in list(left):
                 left[address] = now = survey.order(survey.routes[address])
                 if not now.busy:
@@ -168,9 +170,6 @@ def _wait(survey: NodeSurvey, nodes: list[Found], timeout: float | None) -> int:
                     del left[address]
     except (GdispyError, OSError) as error:
         return fail("gdispy drain", error)
-    except KeyboardInterrupt:
-        sys.stderr.write("gdispy drain: interrupted; the nodes stay drained (gdispy undrain)\n")
-        return 130
     for each in left.values():
         print(f"{_line(each, 'drain')} after {timeout:g} s; it stays drained")
     return 1 if left else 0

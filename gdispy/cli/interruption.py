@@ -4,6 +4,8 @@ Handlers run in the main thread, in an arbitrary greenlet. Outside of a run, a s
 command waits, as Ctrl-C does. During a run it is only noted, so that output is not cut off within a job, and what has
 ended is still printed and logged. After that, a second signal ends the process immediately.
 
+Commands that only wait take Ctrl-C as an event, from `interrupted`.
+
 A signal that was ignored when the command was started, as SIGHUP with nohup, stays ignored.
 """
 
@@ -16,6 +18,9 @@ import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
+
+import gevent
+import gevent.event
 
 _TEXTS = {signal.SIGINT: "interrupted", signal.SIGTERM: "SIGTERM received", signal.SIGHUP: "SIGHUP received"}
 _AT_ONCE = b"gdispy: ended at once; its jobs may still be running on other machines\n"
@@ -88,3 +93,10 @@ class Interruption:
             os._exit(128 + number)
         self.number = number
         self._wake()
+
+
+def interrupted() -> gevent.event.Event:
+    """An event that is set by Ctrl-C from now on; gevent would raise it in an arbitrary greenlet, and print it."""
+    event = gevent.event.Event()
+    gevent.signal_handler(signal.SIGINT, event.set)
+    return event

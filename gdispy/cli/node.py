@@ -45,7 +45,7 @@ from gdispy.rules.node.service_hours import Hours, clock, minutes, parse_hours
 from gdispy.runtime.greenlets import keep_running, spawn
 from gdispy.runtime.process_hardening import harden
 from gdispy.runtime.service_manager import ServiceManager
-from gdispy.transport.credentials import ALL_ADDRESSES, Secret, find_secret, with_tls
+from gdispy.transport.credentials import ALL_ADDRESSES, Secret, find_secret, with_others, with_tls
 from gdispy.transport.interfaces import announced
 from gdispy.worker.limits import Limits
 
@@ -179,6 +179,7 @@ def _places(given: str | Iterable[str]) -> list[tuple[str, int | None]]:
 
 def _secret(options: ResolvedOptions) -> Secret:
     found = find_secret(options.secret, options.secret_file, options.insecure)
+    found = with_others(found, options.other_secret_files)
     return with_tls(found, options.certfile, options.keyfile, serves=True, what="--")
 
 

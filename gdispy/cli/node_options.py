@@ -45,7 +45,7 @@ def node_parser() -> argparse.ArgumentParser:
     parser.add_argument("--daemon", action="store_true", help="do not read commands from standard input")
     parser.add_argument("--exit-with-stdin", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--private", action="store_true", help=argparse.SUPPRESS)
-    add_secret_options(parser)
+    add_secret_options(parser, has_others=True)
     add_tls_options(parser)
     add_common_options(parser)
     return parser

@@ -30,7 +30,25 @@ T = TypeVar("T")
 Number = TypeVar("Number", int, float)
 
 
-def add_secret_options(parser: argparse.ArgumentParser) -> None:
+class FirstAndOthers(argparse.Action):
+    """An option that may be given several times: the first value is the value, the others are in `other_<name>s`."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        others = list(getattr(namespace, f"other_{self.dest}s", ()))
+        if getattr(namespace, self.dest):
+            setattr(namespace, f"other_{self.dest}s", [*others, values])
+        else:
+            setattr(namespace, self.dest, values)
+
+
+def add_secret_options(parser: argparse.ArgumentParser, has_others: bool = False) -> None:
+    """With `has_others`, several files may be given: see docs/security."""
     add = parser.add_argument
     add(
         "-s",
@@ -41,10 +59,13 @@ def add_secret_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--secret-file",
         "--secret_file",
+        action=FirstAndOthers if has_others else "store",
         default="",
         metavar="FILE",
-        help="file that holds the shared secret; '-' reads one line from standard input",
+        help="file that holds the shared secret; '-' reads one line from standard input"
+        + ("; may be repeated while the secret is being replaced: the first is used, all are accepted" * has_others),
     )
+    parser.set_defaults(**({"other_secret_files": []} if has_others else {}))
     add("--insecure", action="store_true", help="use no secret; works on this machine only")
 
 

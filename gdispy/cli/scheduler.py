@@ -18,6 +18,7 @@ from gdispy.buffers.native import memory_size
 from gdispy.cli import console
 from gdispy.cli.options import (
     NEVER,
+    FirstAndOthers,
     Once,
     ResolvedOptions,
     add_common_options,
@@ -41,7 +42,7 @@ from gdispy.runtime.greenlets import keep_running
 from gdispy.runtime.process_hardening import harden
 from gdispy.runtime.service_manager import ServiceManager
 from gdispy.shared_scheduler.service import SharedScheduler, SharedSchedulerSettings
-from gdispy.transport.credentials import Secret, find_secret, with_tls
+from gdispy.transport.credentials import Secret, find_secret, with_others, with_tls
 from gdispy.transport.interfaces import announced
 
 _PROGRAM = "gdispy-scheduler"
@@ -106,7 +107,9 @@ def _add_secrets(group: argparse._ArgumentGroup) -> None:
             help="private key of the certificate, if it is in a separate file",
         )
     add("-s", "--secret", default="", help="secret for both nodes and clients")
-    add("--secret-file", "--secret_file", default="", metavar="FILE", help="file with the secret for both")
+    text = "file with the secret for both; may be repeated: the first is used, all are accepted"
+    add("--secret-file", "--secret_file", action=FirstAndOthers, default="", metavar="FILE", help=text)
+    group.set_defaults(other_secret_files=[])
     add("--insecure", action="store_true", help="use no secret; works on this machine only")
 
 
@@ -123,8 +126,8 @@ def _add_policies(group: argparse._ArgumentGroup) -> None:
     text = "round-robin between computations (default: fair share per client)"
     add("--fair_cluster_scheduler", action="store_true", help=text)
     add("--early_cluster_scheduler", action="store_true", help="serve computations in order of arrival")
-    text = "weight of the programs on a host, given by name or address; the default is 1; may be repeated"
-    add("--weight", action="append", metavar="HOST=NUMBER", help=text)
+    text = "weight of the programs of a user, or on a host (its name or address); the default is 1; may be repeated"
+    add("--weight", action="append", metavar="NAME=NUMBER", help=text)
     add("--cooperative", action="store_true", help="allow clients to change how many CPUs of a node are used")
 
 
@@ -298,7 +301,7 @@ def _weights(given: str | Iterable[str] | None) -> dict[str, float]:
         except ValueError:
             weight = 0.0
         if not name or not 0 < weight < 1e6:
-            raise ConfigError(f"--weight {word!r}: write HOST=NUMBER, such as lab3=2")
+            raise ConfigError(f"--weight {word!r}: write HOST=NUMBER or USER=NUMBER, such as lab3=2")
         found[name] = weight
     return found
 
@@ -314,6 +317,7 @@ def _secret(options: ResolvedOptions, whose: str) -> Secret:
         found = find_secret(own, file)
     else:
         found = find_secret(options.secret, options.secret_file, options.insecure)
+        found = with_others(found, options.other_secret_files)
     certfile, keyfile = getattr(options, f"{whose}_certfile"), getattr(options, f"{whose}_keyfile")
     return with_tls(found, certfile, keyfile, serves=whose == "cluster", what=f"--{whose}_")
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+import time
 from collections.abc import Sequence
 
-import gevent
-from gevent.event import AsyncResult
-
+from gdispy.cli.interruption import interrupted
 from gdispy.cli.options import (
     Once,
     add_common_options,
@@ -21,20 +21,15 @@ from gdispy.cli.options import (
     parse,
     set_up_logging,
 )
+from gdispy.cli.scheduler_request import ask_scheduler
 from gdispy.client.shared_cluster import scheduler_place
 from gdispy.client.tables import format_table
 from gdispy.errors import ConfigError, ConnectFailed, GdispyError
-from gdispy.net import connect
-from gdispy.protocol import roles
+from gdispy.protocol import client_names
 from gdispy.protocol.address import Address
-from gdispy.protocol.limits import printable
+from gdispy.protocol.limits import printable, printable_lines
 from gdispy.protocol.messages import Overview, OverviewRequest
-from gdispy.transport.connection import Handlers, new_identity
 from gdispy.transport.credentials import Secret, find_secret, with_tls
-from gdispy.transport.greeting import hello
-
-#: Seconds to wait for the answer.
-ANSWER_LIMIT = 10.0
 
 
 def status_parser() -> argparse.ArgumentParser:
@@ -45,7 +40,10 @@ def status_parser() -> argparse.ArgumentParser:
     text = "the same, as an option like that of `gdispy`"
     names = ("-n", "--scheduler_node", "--scheduler_host")
     parser.add_argument(*names, dest="named", action=Once, default="", metavar="HOST[:PORT]", help=text)
-    parser.add_argument("--json", action="store_true", help="print an object with `nodes` and `computations`")
+    text = "print an object with `nodes`, `computations` and `notes`"
+    parser.add_argument("--json", action="store_true", help=text)
+    text = "show it again every SECONDS (default: 2), until Ctrl-C"
+    parser.add_argument("--watch", nargs="?", type=float, const=2.0, default=None, metavar="SECONDS", help=text)
     add_secret_options(parser)
     add_tls_options(parser)
     add_common_options(parser)
@@ -61,48 +59,53 @@ def status_main(words: Sequence[str] | None = None) -> int:
             raise ConfigError("name one scheduler: HOST, or -n HOST")
         secret = find_secret(options.secret, options.secret_file, options.insecure)
         secret = with_tls(secret, options.certfile, options.keyfile)
-        found = ask(secret, *scheduler_place(options.host or options.named, None))
+        place = scheduler_place(options.host or options.named, None)
+        if options.watch is None:
+            print(_shown(ask(secret, *place), options.json))
+            return 0
+        if not 0.1 <= options.watch <= 86400:
+            raise ConfigError("--watch takes a number of seconds, at least 0.1")
+        return _watch(secret, place, options.watch, options.json)
     except (GdispyError, OSError) as error:
         return fail("gdispy status", error)
-    print(json.dumps(as_object(found), indent=2) if options.json else "\n".join(overview_lines(found)))
-    return 0
+
+
+def _shown(found: Overview, as_json: bool) -> str:
+    return json.dumps(as_object(found), indent=2) if as_json else "\n".join(overview_lines(found))
+
+
+def _watch(secret: Secret, place: tuple[str, int], interval: float, as_json: bool) -> int:
+    """Show the status again and again; a scheduler that is away is waited for."""
+    clear = "\033[H\033[J" if sys.stdout.isatty() else ""
+    ask(secret, *place)  # An error in the first request is more likely a mistake of the user.
+    stop = interrupted()
+    while True:
+        try:
+            shown = _shown(ask(secret, *place), as_json)
+        except ConnectFailed as error:
+            shown = str(error)
+        sys.stdout.write(f"{clear}{shown}\n" if as_json else f"{clear}{time.strftime('%X')}\n\n{shown}\n")
+        sys.stdout.flush()
+        if stop.wait(interval):
+            return 0
 
 
 def ask(secret: Secret, host: str, port: int) -> Overview:
     """Request the status of a scheduler. Raises ConnectFailed or PeerRejected."""
-    answer = AsyncResult()
-
-    def on_messages(connection: object, messages: list[object]) -> None:
-        for message in messages:
-            if isinstance(message, Overview):
-                answer.set(message)
-
-    def on_closed(connection: object, reason: str) -> None:
-        answer.set_exception(ConnectFailed(f"{Address(host, port)}: {printable(reason)}"))
-
-    handlers = Handlers(on_messages, on_closed)  # type: ignore[arg-type]
-    place = (host, port, secret.for_tcp(), roles.CLIENT_TO_SCHEDULER)
-    connection = connect(*place, handlers, what="gdispy-scheduler", tls=secret.tls, advice=secret.advice())
-    connection.start()
-    identity = new_identity()
-    connection.introduce(hello(roles.CLIENT, identity.instance), identity)
-    connection.send(OverviewRequest(1))
-    try:
-        found: Overview = answer.get(timeout=ANSWER_LIMIT)
-    except gevent.Timeout:
-        raise ConnectFailed(f"{Address(host, port)} does not answer") from None
-    finally:
-        connection.close("asked and answered")
-    return found
+    return ask_scheduler(secret, host, port, OverviewRequest(1), Overview)
 
 
-def as_object(overview: Overview) -> dict[str, list[dict[str, object]]]:
+def as_object(overview: Overview) -> dict[str, list[object]]:
     """The overview as JSON data."""
     nodes = ("name", "address", "port", "cpus", "in_use", "connected")
     computations = ("client", "address", "computation", "waiting", "on_nodes")
+    rows = [dict(zip(computations, row, strict=True)) for row in overview.computations]
+    for row in rows:
+        row.update(client_names.parse(str(row.pop("client")))._asdict())
     return {
         "nodes": [dict(zip(nodes, row, strict=True)) for row in overview.nodes],
-        "computations": [dict(zip(computations, row, strict=True)) for row in overview.computations],
+        "computations": list(rows),
+        "notes": list(overview.notes),
     }
 
 
@@ -114,6 +117,9 @@ def overview_lines(overview: Overview) -> list[str]:
         nodes.append((place, str(cpus), str(load), "connected" if connected else "away"))
     rows = [("Client", "Computation", "Waiting", "On nodes")]
     for client, address, name, waiting, running in overview.computations:
-        who = f"{printable(client[:15])} ({printable(address) or 'away'})"
+        host, user, program = client_names.parse(client)
+        source = f"{user[:15]}@{host[:15]}: {program[:20]}" if user else host[:15]
+        who = f"{printable(source)} ({printable(address) or 'away'})"
         rows.append((who, printable(name[:20]), str(waiting), str(running)))
-    return [*format_table(nodes, " | ", (30, 5, 6)), "", *format_table(rows, " | ", (30, 20, 9, 8))]
+    notes = ["", *map(printable_lines, overview.notes)] if overview.notes else []
+    return [*format_table(nodes, " | ", (30, 5, 6)), "", *format_table(rows, " | ", (30, 20, 9, 8)), *notes]

@@ -17,7 +17,6 @@ from gdispy.buffers.memory_file import OpenFile
 from gdispy.client.completion import Completion
 from gdispy.client.forwarded_logs import take_record
 from gdispy.client.job import ARGUMENTS_LIMIT, DispyJob
-from gdispy.client.job_errors import error_line
 from gdispy.client.live_output import Echo, LiveOutput
 from gdispy.client.node_table import NodeTable
 from gdispy.client.result_payload import Plain
@@ -139,12 +138,11 @@ class JobTable:
         """Record the jobs of a message, for reports."""
         node, jobs = self._nodes.get(ended.node), self.jobs
         numbers, statuses, starts, ends, exceptions = columns[:5]
-        submitted = [jobs[number].submit_time for number in numbers]
-        errors = {place: error_line(text) for place, text in enumerate(exceptions) if text} if any(exceptions) else {}
+        submitted = [jobs[number].submit_time if number in jobs else 0.0 for number in numbers]
         if self.on_ended is not None and node is not None:
             self.on_ended(numbers, node)
         name = node.name if node is not None else ended.address
-        self.record.note(name, numbers, statuses, submitted, starts, ends, errors)
+        self.record.note(name, numbers, statuses, submitted, starts, ends, exceptions)
 
     def show_rest(self, ended: Ended, picks: list[int] | None) -> None:
         """Show what has not been shown yet of the output of jobs that are about to `end`."""

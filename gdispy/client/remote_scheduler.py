@@ -47,7 +47,7 @@ from gdispy.runtime.greenlets import keep_running, spawn
 from gdispy.runtime.limited_log import LimitedLog
 from gdispy.transport.connection import Connection, Handlers, new_identity, next_peer
 from gdispy.transport.credentials import Secret
-from gdispy.transport.greeting import hello
+from gdispy.transport.greeting import hello, own_client_name
 from gdispy.transport.reconnect import Backoff
 
 logger = logging.getLogger("gdispy")
@@ -231,7 +231,7 @@ class RemoteScheduler:
         self._is_known = False
         self._connection = connection
         connection.start()
-        ours = hello(CLIENT, self.instance, pulse=self._pulse, claims=self._outbox.claims())
+        ours = hello(CLIENT, self.instance, own_client_name(), pulse=self._pulse, claims=self._outbox.claims())
         connection.introduce(ours, self._identity)
         for message in self._outbox.connected():
             connection.send(message)

@@ -15,14 +15,19 @@ import os
 import tempfile
 import threading
 import weakref
+from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgpack
+
+from gdispy.client.job_errors import error_line
 
 #: Bytes of records in memory, and on disk.
 MEMORY_LIMIT = 256 * 1024
 DISK_LIMIT = 512 * 1024 * 1024
+#: Messages, and jobs in one message, at which records are packed.
+PENDING_LIMIT = 256
 
 
 class JobRecord(NamedTuple):
@@ -50,34 +55,39 @@ class RunRecord:
         self._fd = -1
         self._size = 0
         self._lock = threading.Lock()
+        #: What was noted and is not packed yet.
+        self._pending: deque[tuple[str, Sequence[Sequence[Any]]]] = deque()
         #: The number of records, and of jobs without one.
         self.count = self.left_out = 0
         self._is_broken = False
 
-    def note(
-        self,
-        node: str,
-        jobs: Sequence[int],
-        statuses: Sequence[int],
-        submitted: Sequence[float],
-        starts: Sequence[float],
-        ends: Sequence[float],
-        errors: dict[int, str],
-    ) -> None:
-        """Jobs have ended on a node: columns with an entry for each, and the failures by index."""
-        if self._is_broken:
-            self.left_out += len(jobs)
-            return
-        data = msgpack.packb([node, jobs, statuses, submitted, starts, ends, errors])
+    def note(self, node: str, *columns: Sequence[Any]) -> None:
+        """Jobs have ended on a node: their numbers, statuses, times of submission, start and end, and exceptions as
+        text; an entry for each job in each column. The columns must not change afterwards."""
+        self._pending.append((node, columns))
+        if len(self._pending) >= PENDING_LIMIT or len(columns[0]) >= PENDING_LIMIT:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Pack what was noted: together, since packing each message would slow single jobs."""
         with self._lock:
+            while self._pending:
+                node, columns = self._pending.popleft()
+                self._keep(node, columns)
+
+    def _keep(self, node: str, columns: Sequence[Sequence[Any]]) -> None:
+        *rows, exceptions = columns
+        if not self._is_broken:
+            errors = {place: error_line(text) for place, text in enumerate(exceptions) if text}
+            data = msgpack.packb([node, *rows, errors])
             try:
                 self._append(data)
+                self._size += len(data)
+                self.count += len(exceptions)
+                return
             except OSError:  # No room on the disk.
                 self._is_broken = True
-                self.left_out += len(jobs)
-                return
-            self._size += len(data)
-            self.count += len(jobs)
+        self.left_out += len(exceptions)
 
     def _append(self, data: bytes) -> None:
         if self._fd < 0 and self._size + len(data) <= MEMORY_LIMIT:
@@ -94,6 +104,7 @@ class RunRecord:
 
     def rows(self) -> Iterator[JobRecord]:
         """The records so far."""
+        self._flush()
         unpacker = msgpack.Unpacker(strict_map_key=False)
         place, end = 0, self._size
         while place < end:

@@ -67,6 +67,8 @@ def write(path: object, name: str, records: Callable[[], Iterator[JobRecord]], l
 def _written(path: str) -> Iterator[TextIO]:
     """A file that gets this name when it is complete."""
     folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        raise ConfigError(f"the report cannot be written: there is no directory {folder}")
     fd, draft = tempfile.mkstemp(prefix=".gdispy-report-", dir=folder)
     try:
         with open(fd, "w", encoding="utf-8", errors="backslashreplace") as file:

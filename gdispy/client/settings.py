@@ -50,4 +50,7 @@ class ClusterSettings:
             "each job runs in a separate directory": self.jobs.job_directory,
             "each job is recorded separately": recovery is not None,
         }
-        return next((reason for reason, holds in reasons.items() if holds), "")
+        for reason, holds in reasons.items():  # A generator that is left suspended would swallow a Ctrl-C.
+            if holds:
+                return reason
+        return ""

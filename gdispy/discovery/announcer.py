@@ -57,7 +57,8 @@ class Announcer:
         self._freed = gevent.event.Event()
         own_port = settings.node_port or config.NODE_PORT
         key = settings.secret.for_udp()
-        self._beacon = Beacons(key, home.instance, hosts, own_port, self._on_packet, settings.multicast)
+        others = settings.secret.others_for_udp()
+        self._beacon = Beacons(key, home.instance, hosts, own_port, self._on_packet, settings.multicast, others)
         self._greenlets: list[gevent.Greenlet] = []
 
     def start(self) -> None:

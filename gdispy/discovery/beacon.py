@@ -42,6 +42,8 @@ MULTICAST_HOPS = 8
 #: Packets read before other greenlets run; seconds until the next read after an error.
 TOGETHER = 16
 ERROR_PAUSE = 0.01
+#: Addresses of peers with another key that are remembered.
+ADDRESSES_LIMIT = 1024
 
 _LOOPBACK_BROADCAST = "127.255.255.255"
 _ANY_BROADCAST = "255.255.255.255"
@@ -61,8 +63,13 @@ class Beacon:
         ear_port: int,
         on_packet: Callable[[Beacon, Packet, tuple[str, int]], None],
         multicast: bool = False,
+        others: Sequence[bytes] = (),
     ) -> None:
+        """`others` are keys that peers may have besides `key`."""
         self._key = key
+        self._others = others
+        #: The keys of peers whose key is one of the others, by their addresses.
+        self._keys_of: dict[tuple[str, int], bytes] = {}
         self._instance = instance
         self._ip_addr = ip_addr
         self._ear_port = ear_port
@@ -133,13 +140,13 @@ class Beacon:
         self._refresh()
         if socket.AF_INET in self._senders and not self._multicast:
             for target in self._broadcasts():
-                self.send(packet, (target, to_port))
+                self._send_to_all(packet, (target, to_port))
         for family, group in ((socket.AF_INET, GROUP), (socket.AF_INET6, GROUP6)):
             if family in self._senders and (self._multicast or family == socket.AF_INET6):
                 for index in self._group_interfaces():
                     with contextlib.suppress(OSError):
                         _send_by(self._senders[family], family, index)
-                        self.send(packet, (group, to_port))
+                        self._send_to_all(packet, (group, to_port))
 
     def tell(
         self, kind: int, port: int, to: tuple[str, int], address: str = "", name: str = "", udp: int = 0, via: str = ""
@@ -149,10 +156,17 @@ class Beacon:
 
     def send(self, packet: Packet, to: tuple[str, int]) -> None:
         """Send a packet to an address."""
+        self._send_with(self._keys_of.get(to, self._key), packet, to)
+
+    def _send_to_all(self, packet: Packet, to: tuple[str, int]) -> None:
+        for key in (self._key, *self._others):
+            self._send_with(key, packet, to)
+
+    def _send_with(self, key: bytes, packet: Packet, to: tuple[str, int]) -> None:
         sender = self._senders.get(_family(to[0]))
         if sender is None:
             return
-        data = discovery.pack(self._key, packet, secrets.token_bytes(NONCE_BYTES))
+        data = discovery.pack(key, packet, secrets.token_bytes(NONCE_BYTES))
         try:
             sender.sendto(data, to)
         except OSError as error:
@@ -202,12 +216,25 @@ class Beacon:
     def _hear(self, data: bytes, address: SocketAddress) -> None:
         """Handle one packet; an error does not stop receiving."""
         try:
-            self._take(discovery.unpack(self._key, data), data, address)
+            self._take(self._opened(data, (host_of(address), address[1])), data, address)
         except ProtocolError:
             pass
         except Exception as error:
             text = "gdispy: a packet from %s could not be handled"
             self._log.log_failure(logging.ERROR, ("packet", type(error)), error, text, host_of(address))
+
+    def _opened(self, data: bytes, place: tuple[str, int]) -> Packet:
+        """A packet that was sealed with any of the keys; the answer is sealed with the same. Raises ProtocolError."""
+        for key in self._others:
+            with contextlib.suppress(ProtocolError):
+                packet = discovery.unpack(key, data)
+                while len(self._keys_of) >= ADDRESSES_LIMIT:
+                    del self._keys_of[next(iter(self._keys_of))]
+                self._keys_of[place] = key
+                return packet
+        packet = discovery.unpack(self._key, data)
+        self._keys_of.pop(place, None)
+        return packet
 
     def _take(self, packet: Packet, data: bytes, address: SocketAddress) -> None:
         if packet.instance == self._instance:
@@ -235,12 +262,13 @@ class Beacons:
         ear_port: int,
         on_packet: Callable[[Beacon, Packet, tuple[str, int]], None],
         multicast: bool = False,
+        others: Sequence[bytes] = (),
     ) -> None:
         self._beacons: list[Beacon] = []
         trouble: OSError | None = None
         for address in addresses or [""]:
             try:
-                self._beacons.append(Beacon(key, instance, address, ear_port, on_packet, multicast))
+                self._beacons.append(Beacon(key, instance, address, ear_port, on_packet, multicast, others))
             except OSError as error:
                 trouble = error
                 if len(addresses) > 1:

@@ -159,10 +159,11 @@ class NodeFinder:
         loopback = "127.0.0.1" if (secret.is_new or secret.insecure) and not own else own
         try:
             host = listening_address(secret, loopback, "client")
+            keys = [secret.for_tcp(), *secret.others_for_tcp()]
             for port in (self._port, 0):
                 try:
                     self._listener = Listener(
-                        *(host, port, {NODE_TO_SCHEDULER: secret.for_tcp()}, self._owner.instance, self._on_connection),
+                        *(host, port, {NODE_TO_SCHEDULER: keys}, self._owner.instance, self._on_connection),
                         tls=secret.tls,
                     )
                     break
@@ -188,7 +189,7 @@ class NodeFinder:
             try:
                 self._beacon = Beacons(
                     *(key, self._owner.instance, self._addresses, self._port or config.CLIENT_PORT),
-                    *(self._on_packet, self._multicast),
+                    *(self._on_packet, self._multicast, self._secret.others_for_udp()),
                 )
             except OSError as error:
                 if self._look_ports:

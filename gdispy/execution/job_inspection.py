@@ -39,7 +39,7 @@ def inspect(worker: WorkerChannel, ask: Callable[[], None]) -> list[str]:
         tree = [worker.pid, *descendants(worker.pid)]
         facts += ["process", f"{worker.pid}" + (f" and {len(tree) - 1} below it" if len(tree) > 1 else "")]
         facts += ["CPU time", f"{sum(map(processor_seconds, tree)):.1f} s in this process, all its jobs included"]
-        facts += ["memory", f"{tree_bytes(tree) / (1 << 20):,.1f} MiB"]
+        facts += ["memory", f"{tree_bytes(tree) / (1 << 20):,.1f} MiB, without what all workers share"]
     for key, fd in (("last output", worker.output.out), ("last errors", worker.output.err)):
         lines = _last_lines(fd)
         if lines:

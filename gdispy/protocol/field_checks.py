@@ -242,6 +242,7 @@ OPTION_ROW = (
 
 
 NODE_OVERVIEW = (is_text, is_text, is_count, is_count, is_count, is_flag)
+USAGE_ROW = (is_text, is_text, *[is_count] * 3, is_number)
 COMPUTATION_OVERVIEW = (is_text, is_text, is_text, is_count, is_count)
 
 
@@ -253,3 +254,7 @@ def is_computation_overview(value: object) -> bool:
     if type(value) is not list or len(value) > COLUMN_LIMIT:
         return False
     return all(is_row(COMPUTATION_OVERVIEW, row) for row in value)
+
+
+def is_usage(value: object) -> bool:
+    return type(value) is list and len(value) <= COLUMN_LIMIT and all(is_row(USAGE_ROW, row) for row in value)

@@ -101,6 +101,20 @@ class NodeOverviewRow(NamedTuple):
     connected: bool
 
 
+class UsageRow(NamedTuple):
+    """What a user has used on a day, as in `Usage`."""
+
+    #: As an ISO date.
+    day: str
+    user: str
+    #: Jobs that have ended: finished, terminated, and others such as cancelled ones.
+    finished: int
+    failed: int
+    other: int
+    #: The time that they ran, multiplied by their CPUs.
+    seconds: float
+
+
 class ComputationOverviewRow(NamedTuple):
     """A computation of a scheduler or on a node, as in `Overview`."""
 

@@ -337,4 +337,5 @@ _REPAIRS[field_checks.is_option_column] = _column(lambda row: None if row is Non
 _REPAIRS[field_checks.is_node_list] = _column(_row(*field_checks.NODE_ROW))
 _REPAIRS[field_checks.is_claim_list] = _column(_row(*field_checks.CLAIM_ROW))
 _REPAIRS[field_checks.is_node_overview] = _column(_row(*field_checks.NODE_OVERVIEW))
+_REPAIRS[field_checks.is_usage] = _column(_row(*field_checks.USAGE_ROW))
 _REPAIRS[field_checks.is_computation_overview] = _column(_row(*field_checks.COMPUTATION_OVERVIEW))

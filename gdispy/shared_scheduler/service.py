@@ -30,6 +30,7 @@ from gdispy.discovery import targets
 from gdispy.errors import ConfigError, ProtocolError
 from gdispy.execution.dependency_files import refusal
 from gdispy.net import Listener
+from gdispy.protocol import client_names
 from gdispy.protocol.handshake import Keys
 from gdispy.protocol.identity import computation_token
 from gdispy.protocol.ids import Instance, Peer
@@ -47,6 +48,8 @@ from gdispy.protocol.messages import (
     Prepare,
     ProgressAcked,
     Release,
+    Usage,
+    UsageRequest,
 )
 from gdispy.protocol.roles import CLIENT, CLIENT_TO_SCHEDULER, NODE_TO_SCHEDULER, RECOVERER, SCHEDULER
 from gdispy.protocol.rows import ComputationOverviewRow
@@ -65,6 +68,7 @@ from gdispy.runtime.limited_log import LimitedLog
 from gdispy.scheduler import Scheduler
 from gdispy.shared_scheduler.client_proxy import ClientProxy
 from gdispy.shared_scheduler.store import SchedulerStore
+from gdispy.shared_scheduler.usage_file import UsageFile
 from gdispy.transport import greeting
 from gdispy.transport.connection import ConnectedSocket, Connection, Handlers, next_peer
 from gdispy.transport.credentials import Secret, listening_addresses
@@ -74,7 +78,6 @@ logger = logging.getLogger(__name__)
 #: A message that makes a computation known.
 Opening = TypeVar("Opening", bound=Open | Prepare)
 
-#: Roles of the connections that clients open.
 #: Seconds between two checks for clients that stay away.
 CLIENT_LOOK_INTERVAL = 5.0
 #: Bytes pending for a client above which no more of its jobs are placed, and seconds between two checks of that.
@@ -112,7 +115,7 @@ class SharedSchedulerSettings:
     max_file_size: int = 0
     #: The quotas of one client.
     quotas: Quotas = NO_QUOTAS
-    #: The shares of clients, by their names or addresses, if they are not 1.
+    #: The shares of clients, by their users, hosts or addresses, if they are not 1.
     weights: dict[str, float] = field(default_factory=dict)
     #: The directory of its journal, '' for none: then it forgets everything when it ends.
     journal: str = ""
@@ -144,6 +147,8 @@ class SharedScheduler:
         self._scheduler.rules.local_advice = ""
         self._scheduler.on_client_fault = self._end_faulty
         self._scheduler.on_defect.append(self._on_defect)
+        self._usage = UsageFile(settings.journal)
+        self._scheduler.rules.watch_use(self._usage.count)
         self._failure: BaseException | None = None
         self._log = LimitedLog(logger)
         self._proxies: dict[Instance, ClientProxy] = {}
@@ -161,11 +166,12 @@ class SharedScheduler:
         )
         self._scheduler.listens(self._listener.port)
 
-    def _doors(self, settings: SharedSchedulerSettings) -> dict[bytes, bytes]:
+    def _doors(self, settings: SharedSchedulerSettings) -> dict[bytes, list[bytes]]:
         """Open the ports for clients, and for nodes that this side cannot reach."""
-        doors = {CLIENT_TO_SCHEDULER: settings.client_secret.for_tcp()}
-        if settings.client_secret.insecure or not settings.node_secret.insecure:
-            doors[NODE_TO_SCHEDULER] = settings.node_secret.for_tcp()
+        clients, nodes = settings.client_secret, settings.node_secret
+        doors = {CLIENT_TO_SCHEDULER: [clients.for_tcp(), *clients.others_for_tcp()]}
+        if clients.insecure or not nodes.insecure:
+            doors[NODE_TO_SCHEDULER] = [nodes.for_tcp(), *nodes.others_for_tcp()]
         return doors
 
     @property
@@ -182,6 +188,7 @@ class SharedScheduler:
         try:
             self._scheduler.start()
             self._store.keep()
+            self._usage.keep()
             self._scheduler.rules.keeps_progress = self._store.remembers
             for history in self._store.histories:
                 self._scheduler.put(self._restore, history)
@@ -197,6 +204,7 @@ class SharedScheduler:
             for connection in list(self._connections.values()):
                 connection.close("the scheduler ends")
             self._scheduler.close()
+            self._usage.write()
             self._store.close()
         if self._failure is not None:
             raise self._failure
@@ -213,11 +221,13 @@ class SharedScheduler:
     def overview(self, question: int = 0) -> Overview:
         rules = self._scheduler.rules
         rows: list[ComputationOverviewRow] = []
+        notes = rules.node_notes()
         for proxy in self._proxies.values():
             where = proxy.address if proxy.connection is not None else ""
             found = rules.computation_rows(proxy.mailbox.peer)
             rows += [ComputationOverviewRow(proxy.mailbox.name, where, *row) for row in found]
-        return Overview(question, rules.node_rows(), rows)
+            notes += [f"{proxy.mailbox.name}: {line}" for line in rules.waits(proxy.mailbox.peer, time.monotonic())]
+        return Overview(question, rules.node_rows(), rows, notes)
 
     # Connections
 
@@ -279,6 +289,9 @@ class SharedScheduler:
         for message in messages:
             if isinstance(message, OverviewRequest):
                 connection.answer(self.overview(message.question))
+                continue
+            if isinstance(message, UsageRequest):
+                connection.answer(Usage(message.question, self._usage.rows(message.days)))
                 continue
             try:
                 self._check_owner(proxy, message)
@@ -357,8 +370,8 @@ class SharedScheduler:
         proxy = self._proxies[client] = ClientProxy(
             ClientMailbox(next_peer(), client, name, self._settings.quotas), self._scheduler.no_more
         )
-        weights = self._settings.weights
-        weight = weights.get(name, weights.get(address))
+        self._usage.admit(proxy.mailbox.peer, name)
+        weight = weight_of(name, address, self._settings.weights)
         if weight is not None:
             self._scheduler.rules.weights[proxy.mailbox.peer] = weight
         self._scheduler.admit(proxy.mailbox.peer, proxy)
@@ -448,6 +461,7 @@ class SharedScheduler:
                 if not mailbox.computations:
                     del self._proxies[instance]
                     self._scheduler.rules.weights.pop(mailbox.peer, None)
+                    self._usage.users.pop(mailbox.peer, None)
                     self._scheduler.dismiss(mailbox.peer)
                 elif mailbox.expires <= now:
                     self._scheduler.put(self._release_all, proxy)
@@ -479,3 +493,9 @@ class SharedScheduler:
 
     def _release_all(self, proxy: ClientProxy, now: float) -> Effects:
         return self._forward(proxy, [Release(each) for each in proxy.mailbox.computations], now)
+
+
+def weight_of(name: str, address: str, weights: dict[str, float]) -> float | None:
+    """The weight of a client: that of its user, else of its host, else of its address; None for the default."""
+    parts = client_names.parse(name)
+    return next((weights[each] for each in (parts.user, parts.host, address) if each in weights), None)

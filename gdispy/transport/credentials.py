@@ -52,6 +52,8 @@ class Secret:
     insecure: bool = False
     #: The certificate files; None without TLS.
     tls: Tls | None = None
+    #: Other keys that peers may have, while a secret is being replaced.
+    others: tuple[bytes, ...] = ()
 
     def advice(self) -> str:
         """Advice for the case that the other side has a different secret."""
@@ -67,6 +69,12 @@ class Secret:
 
     def for_udp(self) -> bytes:
         return purpose_key(self.key, b"udp")
+
+    def others_for_tcp(self) -> list[bytes]:
+        return [purpose_key(key, b"tcp") for key in self.others]
+
+    def others_for_udp(self) -> list[bytes]:
+        return [purpose_key(key, b"udp") for key in self.others]
 
 
 def listening_address(secret: Secret, ip_addr: str, what: str) -> str:
@@ -113,6 +121,15 @@ def find_secret(secret: str = "", secret_file: str = "", insecure: bool = False)
     if os.environ.get("GDISPY_SECRET_FILE"):
         return _from_file(os.environ["GDISPY_SECRET_FILE"])
     return _own_key()
+
+
+def with_others(secret: Secret, files: Sequence[str]) -> Secret:
+    """The secret, with those in other files, which peers may have while it is being replaced. Raises SecretError."""
+    if not files:
+        return secret
+    if secret.insecure:
+        raise SecretError("a secret and insecure=True contradict each other")
+    return replace(secret, others=tuple(_from_file(name).key for name in files))
 
 
 def with_tls(secret: Secret, certfile: str | None, keyfile: str | None, serves: bool = False, what: str = "") -> Secret:

@@ -22,7 +22,7 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import gevent
@@ -138,7 +138,7 @@ _NOT_PROVEN = "it has not proved that it has the secret"
 
 
 class Listener:
-    """Accepts connections, and admits peers that have the secret: `doors` has the secret for each pair of roles.
+    """Accepts connections, and admits peers that have the secret: `doors` has the secrets for each pair of roles.
 
     If `host` is '0.0.0.0', it listens on all addresses of both kinds. `others` are additional addresses, with the port
     of the first. `on_connection` receives a socket, its keys and roles; it creates a `Connection`, which counts as
@@ -149,7 +149,7 @@ class Listener:
         self,
         host: str,
         port: int,
-        doors: dict[bytes, bytes],
+        doors: Mapping[bytes, Sequence[bytes]],
         instance: bytes,
         on_connection: OnConnection,
         tls: Tls | None = None,
@@ -160,8 +160,9 @@ class Listener:
         self._on_connection = on_connection
         #: The pairs of roles for each secret.
         self._roles: dict[bytes, list[bytes]] = {}
-        for roles, psk in doors.items():
-            self._roles.setdefault(psk, []).append(roles)
+        for roles, keys in doors.items():
+            for psk in keys:
+                self._roles.setdefault(psk, []).append(roles)
         self._certificate = NO_CERTIFICATE if tls is None else tls.digest
         self._numbers = itertools.count()
         self._strangers: dict[int, _Stranger] = {}

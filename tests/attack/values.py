@@ -108,6 +108,7 @@ class Values:
             field_checks.is_claim_list: lambda name: self._row(field_checks.CLAIM_ROW),
             field_checks.is_node_list: lambda name: self._row(field_checks.NODE_ROW),
             field_checks.is_node_overview: lambda name: self._row(field_checks.NODE_OVERVIEW),
+            field_checks.is_usage: lambda name: self._row(field_checks.USAGE_ROW),
             field_checks.is_computation_overview: lambda name: self._row(field_checks.COMPUTATION_OVERVIEW),
         }
         return {check: self._list_of(item) for check, item in items.items()}

@@ -121,6 +121,7 @@ _TYPES: dict[str, Callable[[Any], bool]] = {
     "free": lambda value: type(value) is list and len(value) in (0, 4) and all(map(_is_number, value)),
     "standing": _row(*["text"] * 2, *["count"] * 4, "number", *["count"] * 2),
     "member": _row("text", "text", "count", "count", "count", "flag"),
+    "usage": _row("text", "text", "count", "count", "count", "number"),
     "tenant": _row("text", "text", "text", "count", "count"),
 }
 

@@ -265,7 +265,7 @@ def test_strangers_cost_little_and_break_nothing(
 def test_a_handshake_that_does_not_go_on_is_ended(certified: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gdispy.config.MsgTimeout", 0.3)
     tls = tls_files(*certified, True)
-    listener = Listener("127.0.0.1", 0, {b"scheduler>node": bytes(32)}, bytes(16), lambda *_: None, tls)
+    listener = Listener("127.0.0.1", 0, {b"scheduler>node": [bytes(32)]}, bytes(16), lambda *_: None, tls)
     listener.start()
     with socket.create_connection((listener.host, listener.port)) as sock:
         sock.sendall(b"\x16\x03\x01\x02\x00\x01")

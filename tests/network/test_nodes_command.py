@@ -48,7 +48,7 @@ def test_why_nodes_cannot_be_used(lab: Lab) -> None:
     told = problems()
     assert told["busy"].startswith("in use by ")
     assert "10.1.0.4:51348 cannot be reached: no answer within" in told["hidden"]
-    assert told["closed"] in ("not accepting jobs at present", "")  # For one minute of the day it does.
+    assert told["closed"] in ("service hours", "")  # For one minute of the day it does.
     program.close()
     hidden.lift(table)
     eventually(lambda: problems()["busy"] == "", 10)

@@ -62,6 +62,8 @@ from gdispy.protocol.messages.status import Overview as Overview
 from gdispy.protocol.messages.status import OverviewRequest as OverviewRequest
 from gdispy.protocol.messages.status import Status as Status
 from gdispy.protocol.messages.status import StatusRequest as StatusRequest
+from gdispy.protocol.messages.status import Usage as Usage
+from gdispy.protocol.messages.status import UsageRequest as UsageRequest
 
 ALL: tuple[type[Message], ...] = (
     *(Hello, Inventory),
@@ -95,7 +97,7 @@ ALL: tuple[type[Message], ...] = (
         OverviewRequest,
         Overview,
     ),
-    *(ResendRequest, Fenced, JobNames, Withdraw, Follow, Printed, NodeOrder, Explain, Explained),
+    *(ResendRequest, Fenced, JobNames, Withdraw, Follow, Printed, NodeOrder, Explain, Explained, UsageRequest, Usage),
 )
 BY_TAG: dict[int, type[Message]] = {kind.tag: kind for kind in ALL}
 

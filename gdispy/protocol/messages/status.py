@@ -16,11 +16,12 @@ from gdispy.protocol.field_checks import (
     is_node_overview,
     is_text,
     is_text_column,
+    is_usage,
 )
 from gdispy.protocol.ids import ComputationId, JobId
 from gdispy.protocol.message import Message
 from gdispy.protocol.record import record
-from gdispy.protocol.rows import ComputationOverviewRow, NodeOverviewRow, NodeRow
+from gdispy.protocol.rows import ComputationOverviewRow, NodeOverviewRow, NodeRow, UsageRow
 
 
 @record
@@ -105,3 +106,24 @@ class NodeOrder(Message):
     shape = (is_count, is_text)
     question: int
     word: str
+
+
+@record
+class UsageRequest(Message):
+    """A peer with the secret of clients requests the history of use of the last `days` days. The answer is `Usage`."""
+
+    tag = 62
+    shape = (is_count, is_count)
+    question: int
+    days: int
+
+
+@record
+class Usage(Message):
+    """The history of use of a scheduler: rows `[day, user, finished, failed, other, CPU seconds]`."""
+
+    tag = 63
+    row_types = {"rows": UsageRow}
+    shape = (is_count, is_usage)
+    question: int
+    rows: list[UsageRow]

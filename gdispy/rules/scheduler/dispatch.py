@@ -25,9 +25,11 @@ from gdispy.rules.effects import Effects
 from gdispy.rules.faults import OnFault, raise_fault
 from gdispy.rules.history.replay import ComputationHistory
 from gdispy.rules.scheduler.client_requests import ClientRequests
+from gdispy.rules.scheduler.diagnostics import REASONS
+from gdispy.rules.scheduler.explanation import explain
 from gdispy.rules.scheduler.job_lifecycle import JobLifecycle
 from gdispy.rules.scheduler.membership import LEASE, Membership
-from gdispy.rules.scheduler.node_reports import NodeReports
+from gdispy.rules.scheduler.node_reports import NodeReports, OnUse
 from gdispy.rules.scheduler.placement import Placement
 from gdispy.rules.scheduler.provisioning import Provisioning
 from gdispy.rules.scheduler.reconciliation import Reconciliation
@@ -90,6 +92,10 @@ class Dispatch:
     def keeps_progress(self, value: bool) -> None:
         self._reports.keeps_progress = value
 
+    def watch_use(self, on_use: OnUse) -> None:
+        """Report each use of a node by jobs that have ended."""
+        self._reports.on_use = on_use
+
     # Clients
 
     def receive_from_client(self, peer: Peer, messages: list[Message], now: float) -> Effects:
@@ -134,6 +140,29 @@ class Dispatch:
                 waiting = len(computation.backlog) - computation.backlog.cancelled + len(computation.backlog.oversized)
                 rows.append((name, waiting, len(computation.tasks) - waiting))
         return rows
+
+    def waits(self, client: Peer, now: float) -> list[str]:
+        """Why jobs of a client's computations wait, a line for each computation."""
+        lines: list[str] = []
+        for computation in self._state.computations.values():
+            if computation.client == client and computation.id in self._turns.waiting:
+                facts = explain(self._state, self._turns, self._reminders, computation, None, now)
+                reasons = [text for key, text in zip(facts[::2], facts[1::2], strict=True) if key == "waits for"]
+                name = computation.prepare.name if computation.prepare is not None else "?"
+                lines += [f"{name} waits for {reason}" for reason in reasons[:REASONS]]
+        return lines
+
+    def node_notes(self) -> list[str]:
+        """Why nodes take no jobs, and why addresses are no nodes, a line for each."""
+        lines = [f"{place}: {text}" for place, text in self._reminders.addresses.items()]
+        for node in self._state.nodes.values():
+            if node.peer is None:
+                lines.append(f"{node.place}: the connection broke; reconnecting")
+            elif node.silent:
+                lines.append(f"{node.place}: no heartbeat at present")
+            elif node.offer.reason:
+                lines.append(f"{node.place}: {node.offer.reason}")
+        return lines
 
     # Journals
 

@@ -35,7 +35,7 @@ def explain(
         task = computation.backlog.queue.head()
     if task is None:
         count = len(computation.tasks)
-        return ["waiting", "no job waits for a node", "on nodes", f"{count:,} jobs"]
+        return ["waiting", "no job waits for a node", "on nodes", f"{count:,} jobs" if count != 1 else "1 job"]
     if task.node is not None:
         return _on_node(task, task.node, computation)
     facts = _attempts(task)

@@ -57,6 +57,9 @@ RECEIPT_AFTER = 0.1
 EARLY_LIMIT = 4096
 
 
+OnUse = Callable[[Peer, Ended, dict[JobId, int]], None]
+
+
 class NodeReports:
     """Handlers of the messages of nodes."""
 
@@ -81,6 +84,8 @@ class NodeReports:
         self._reconciliation = reconciliation
         #: Whether provisional results are also kept in the journal until clients have seen them.
         self.keeps_progress = False
+        #: Called with the client, the ends of its jobs, and the CPUs of those that have several.
+        self.on_use: OnUse | None = None
 
     def receive(self, peer: Peer, messages: list[Message], now: float, on_fault: OnFault) -> Effects:
         effects: Effects = []
@@ -208,6 +213,7 @@ class NodeReports:
         if assignment is None:
             return effects
         computation = self._state.computations[message.computation]
+        widths = _widths(assignment) if self.on_use is not None else {}
         fresh = _take_ended(node, assignment, computation.tasks, message)
         if not fresh:
             return effects
@@ -220,6 +226,8 @@ class NodeReports:
         self._turns.freed(computation.owner)
         if len(fresh) < len(message.jobs):
             message = picked(message, fresh)
+        if self.on_use is not None:
+            self.on_use(computation.client, message, widths)
         if assignment.shown.inherited:
             message = _without_owed(message, assignment)
         self._placement.push(node)
@@ -331,6 +339,13 @@ def _take_ended(node: NodeRecord, assignment: Assignment, tasks: dict[JobId, Tas
             assignment.note_end(job, attempt, message.progress[place])
         fresh.append(place)
     return fresh
+
+
+def _widths(assignment: Assignment) -> dict[JobId, int]:
+    """The CPUs of jobs on the node that have several; of many jobs, which have one each, none is looked at."""
+    if assignment.load <= len(assignment.placed):
+        return {}
+    return {job: task.cpus for job, task in assignment.placed.items() if task.cpus > 1}
 
 
 def _without_owed(message: Ended, assignment: Assignment) -> Ended:

@@ -41,6 +41,11 @@ class Reminders:
         else:
             self._problems.pop(place, None)
 
+    @property
+    def addresses(self) -> dict[str, str]:
+        """The addresses without a usable node, with the reasons."""
+        return dict(self._problems)
+
     def problems(self, computation: Computation, now: float) -> list[str]:
         """Why nodes are not used for a computation, a line for each."""
         return problems(computation, self._state.nodes.values(), self._problems, now)

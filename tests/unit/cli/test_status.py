@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gdispy.cli import scheduler_request as request_module
 from gdispy.cli import status as module
 from gdispy.cli.options import EXIT_FAILED, EXIT_USAGE
 from gdispy.cli.status import as_object, ask, overview_lines, status_main
@@ -22,7 +23,7 @@ OVERVIEW = Overview(
     1,
     [NodeOverviewRow("worker", "10.0.0.9", 51348, 4, 3, True), NodeOverviewRow("w2", "fd00::9", 1, 2, 0, False)],
     [
-        ComputationOverviewRow("program", "10.0.0.1", "compute", 7, 3),
+        ComputationOverviewRow("lab3 (ann: fit.py)", "10.0.0.1", "compute", 7, 3),
         ComputationOverviewRow("another", "", "f" * 30, 0, 0),
     ],
 )
@@ -36,7 +37,7 @@ def test_tables_have_a_row_for_each_node_and_computation() -> None:
         ["[fd00::9]:1 (w2)", "2", "0", "away"],
         [""],
         ["Client", "Computation", "Waiting", "On nodes"],
-        ["program (10.0.0.1)", "compute", "7", "3"],
+        ["ann@lab3: fit.py (10.0.0.1)", "compute", "7", "3"],
         ["another (away)", "f" * 20, "0", "0"],
     ]
 
@@ -55,8 +56,13 @@ def test_json_has_a_name_for_each_number() -> None:
         "in_use": 3,
         "connected": True,
     }
+    first = found["computations"][0]
+    assert isinstance(first, dict)
+    assert (first["host"], first["user"], first["program"]) == ("lab3", "ann", "fit.py")
     assert found["computations"][1] == {
-        "client": "another",
+        "host": "another",
+        "user": "",
+        "program": "",
         "address": "",
         "computation": "f" * 30,
         "waiting": 0,
@@ -91,7 +97,7 @@ class Link:
 
 def test_answer_of_the_scheduler_is_taken_and_the_connection_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     link = Link(OVERVIEW)
-    monkeypatch.setattr(module, "connect", link.connect)
+    monkeypatch.setattr(request_module, "connect", link.connect)
     assert ask(SECRET, "lab", 51347) == OVERVIEW
     assert link.place == ["lab", 51347, SECRET.for_tcp(), roles.CLIENT_TO_SCHEDULER] and link.is_closed
 
@@ -101,8 +107,8 @@ def test_answer_of_the_scheduler_is_taken_and_the_connection_closed(monkeypatch:
 )
 def test_scheduler_without_an_answer_is_named(closed: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     link = Link(closed=closed)
-    monkeypatch.setattr(module, "ANSWER_LIMIT", 0.0)
-    monkeypatch.setattr(module, "connect", link.connect)
+    monkeypatch.setattr(request_module, "ANSWER_LIMIT", 0.0)
+    monkeypatch.setattr(request_module, "connect", link.connect)
     with pytest.raises(ConnectFailed, match=text):
         ask(SECRET, "lab", 51347)
     assert link.is_closed

@@ -13,9 +13,15 @@ def record() -> RunRecord:
     return RunRecord()
 
 
+@pytest.fixture(autouse=True)
+def packed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_record, "PENDING_LIMIT", 1)
+
+
 def note(record: RunRecord, *jobs: int, node: str = "lab1", errors: dict[int, str] | None = None) -> None:
     count = len(jobs)
-    record.note(node, list(jobs), [11] * count, [1.0] * count, [2.0] * count, [3.5] * count, errors or {})
+    exceptions = [(errors or {}).get(place, "") for place in range(count)]
+    record.note(node, list(jobs), [11] * count, [1.0] * count, [2.0] * count, [3.5] * count, exceptions)
 
 
 def test_records_come_back_in_the_order_of_the_ends(record: RunRecord) -> None:
@@ -61,3 +67,11 @@ def test_disk_without_room_is_no_error_of_the_program(record: RunRecord, monkeyp
     note(record, 2)
     note(record, 3)
     assert [each.job for each in record.rows()] == [1] and (record.count, record.left_out) == (1, 2)
+
+
+def test_few_records_are_packed_when_they_are_read(record: RunRecord, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_record, "PENDING_LIMIT", 100)
+    note(record, 1)
+    note(record, 2, errors={0: "Traceback\nValueError: 5"})
+    assert [(each.job, each.error) for each in record.rows()] == [(1, ""), (2, "ValueError: 5")]
+    assert record.count == 2 and len(list(record.rows())) == 2

@@ -99,7 +99,7 @@ def test_report_that_fails_leaves_nothing_behind_and_the_former_one_stays(tmp_pa
     with pytest.raises(RuntimeError):
         write(path, "f", fail)  # type: ignore[arg-type]
     assert path.read_text() == "former" and os.listdir(tmp_path) == ["run.html"]
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(ConfigError, match="there is no directory"):
         write(tmp_path / "none" / "run.html", "f", lambda: iter(ROWS))
 
 

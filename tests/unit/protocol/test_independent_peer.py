@@ -432,6 +432,7 @@ GOOD: dict[str, Any] = {
     "claim": [bytes(8), bytes(16), 1],
     "standing": ROW,
     "member": ["a", "b", 1, 2, 3, True],
+    "usage": ["2026-01-31", "ann", 1, 2, 3, 4.5],
     "tenant": ["a", "b", "c", 1, 2],
 }
 

@@ -59,12 +59,14 @@ from gdispy.protocol.messages import (
     Unknown,
     Upload,
     Uploaded,
+    Usage,
+    UsageRequest,
     UseNode,
     Withdraw,
     from_values,
 )
 from gdispy.protocol.payload import MemoryPayload, bulk_size
-from gdispy.protocol.rows import Claim, ComputationOverviewRow, JobOptions, NodeOverviewRow, NodeRow
+from gdispy.protocol.rows import Claim, ComputationOverviewRow, JobOptions, NodeOverviewRow, NodeRow, UsageRow
 from tests.unit.builders import Announced, C, D
 
 PAYLOAD = Announced(100_000)
@@ -111,6 +113,8 @@ EXAMPLES: list[Message] = [
     Notice(C, "text"),
     Explain(C, 1, 1, True),  # type: ignore[arg-type]
     Explained(C, 1, ["state", "running"]),
+    UsageRequest(1, 30),
+    Usage(1, [UsageRow("2026-01-31", "ann", 1, 2, 3, 4.5)]),
     Cpus(3, ""),
     Limit(C, 2, 1 << 30),
     Availability([50.0, 1e9, 2e9, 100.0]),

@@ -156,6 +156,7 @@ def values_of(check: field_checks.Check, length: int, own: bool) -> st.SearchStr
         field_checks.is_claim_list: st.just([[C, b"t" * 16, 1 << 70]]),
         field_checks.is_node_list: rows(TEXTS, TEXTS, *[COUNTS] * 4, NUMBERS, COUNTS, COUNTS),
         field_checks.is_node_overview: rows(TEXTS, TEXTS, *[COUNTS] * 3, st.booleans()),
+        field_checks.is_usage: rows(TEXTS, TEXTS, COUNTS, COUNTS, COUNTS, NUMBERS),
         field_checks.is_computation_overview: rows(TEXTS, TEXTS, TEXTS, COUNTS, COUNTS),
     }
     return found[check]

@@ -39,7 +39,7 @@ class Made:
         )
         monkeypatch.setattr(module, "os", system)
         monkeypatch.setattr(module, "listening_sockets", lambda host, port: [Bound()])
-        self.listener: Any = Listener("", 0, {CLIENT_TO_SCHEDULER: PSK}, b"i" * 16, lambda *_: None, tls)  # type: ignore[arg-type]
+        self.listener: Any = Listener("", 0, {CLIENT_TO_SCHEDULER: [PSK]}, b"i" * 16, lambda *_: None, tls)  # type: ignore[arg-type]
         self.listener._loop = SimpleNamespace(io=self._io)
         self.listener._begin = lambda stranger, work, *args: self.begun.append((stranger.fd, work))
         self.listener._log = lambda reason, host, kind: self.logged.append(reason)
