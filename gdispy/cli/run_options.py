@@ -88,7 +88,7 @@ def _add_file_options(group: argparse._ArgumentGroup) -> None:
 def _add_job_options(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     text = "jobs that run at the same time, on all nodes together (default: one for each CPU)"
-    add("-j", "--max-jobs", "--jobs", type=_number_of_jobs, default=None, metavar="N", help=text)
+    add("-j", "--max-jobs", "--jobs", default=None, metavar="N", help=text)
     add("--retries", type=int, default=1, metavar="N", help="attempts of a job that fails, in all (default: 1)")
     text = "time limit of each attempt in seconds, or as 90s, 5m, 2h, 1d"
     add("--timeout", default=None, metavar="S", help=text)
@@ -144,17 +144,18 @@ def _add_node_options(group: argparse._ArgumentGroup) -> None:
     add("-c", "--keep", action="store_true", help=text)
 
 
-def _number_of_jobs(text: str) -> int | None:
-    """The value of -j; None for the default, which GNU parallel also knows as +0 and 100%."""
-    if text in ("+0", "100%"):
+def _number_of_jobs(text: str | None) -> int | None:
+    """The value of -j; None for the default, which GNU parallel also knows as +0 and 100%. Raises ConfigError."""
+    if text is None or text in ("+0", "100%"):
         return None
     try:
         number = int(text)
     except ValueError:
         number = 0
     if number < 1:
-        raise argparse.ArgumentTypeError(
-            f"it is a number of jobs on all nodes together, at least 1, not {text!r}; without it, one runs on each CPU"
+        raise ConfigError(
+            f"-j must be at least 1, a number of jobs on all nodes together, not {text!r}; without -j, one runs on "
+            "each CPU"
         )
     return number
 
@@ -165,6 +166,7 @@ class RunOptions:
     def __init__(self, options: argparse.Namespace, line: CommandLine) -> None:
         """Opens the files of arguments. Raises ConfigError."""
         self._options = options
+        options.max_jobs = _number_of_jobs(options.max_jobs)
         _check(options)
         self.halt_rule = HaltRule.read(options.halt)
         self.attempts = Attempts(options.retries, _seconds("--timeout", options.timeout))

@@ -82,12 +82,12 @@ def test_no_arguments_are_no_jobs() -> None:
     [
         (
             ["-j", "50%"],
-            b"a number of jobs on all nodes together, at least 1, not '50%'; without it, one runs on each CPU",
+            b"-j must be at least 1, a number of jobs on all nodes together, not '50%'; without -j, one runs",
         ),
-        (["-j", "0"], b"at least 1, not '0'"),
-        (["-j", "-1"], b"at least 1, not '-1'"),
-        (["-j-1"], b"at least 1, not '-1'"),
-        (["--jobs", "-2"], b"at least 1, not '-2'"),
+        (["-j", "0"], b"together, not '0'"),
+        (["-j", "-1"], b"together, not '-1'"),
+        (["-j-1"], b"together, not '-1'"),
+        (["--jobs", "-2"], b"together, not '-2'"),
         (["-N", "-1"], b"-N (--max-args) must be at least 0, not -1"),
         (["--timeout", "-5s"], b"--timeout '-5s' is not a time"),
         (["--retries", "-1"], b"--retries must be at least 1"),
