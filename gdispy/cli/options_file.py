@@ -71,11 +71,12 @@ _DISPY_NAMES = {
     "ext_ip_addrs": "ext_ip_addr",
     "ext_hosts": "ext_ip_addr",
     "scheduler_host": "scheduler_node",
+    "http_server": "httpd",
 }
 #: Values that those programs write for an option that was not given, besides '', 'None' and '[]'.
 _DISPY_DEFAULTS = {("dispy_port", "9700")}
 #: Options without effect here -> the value with which they have no effect in dispy either.
-_WITHOUT_EFFECT = {"safe_setup": "True", "http_server": "False", "admin_secret": "", "save_config": "", "config": ""}
+_WITHOUT_EFFECT = {"safe_setup": "True", "admin_secret": "", "save_config": "", "config": ""}
 _ALGORITHMS = {"fair_cluster": "fair_cluster_scheduler", "fcfs_cluster": "early_cluster_scheduler"}
 
 

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from gdispy.web.server import View
 
 
+#: The port of dispy's web monitor.
+DISPY_PORT = 8181
+
+
 class PageOptions(NamedTuple):
     """Where the page is served, and whether its actions are allowed."""
 
@@ -40,13 +44,15 @@ def add_page_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("web page")
     text = "serve a web page there (default of HOST: this machine only); other addresses require a certificate"
     group.add_argument("--http", default="", metavar="[HOST:]PORT", help=text)
+    text = f"the same as --http {DISPY_PORT}, as in dispy"
+    group.add_argument("--httpd", action="store_true", help=text)
     text = "let the page cancel jobs, and change and drain nodes; without it the page only shows"
     group.add_argument("--http_admin", "--http-admin", action="store_true", help=text)
 
 
 def page_options(options: ResolvedOptions) -> PageOptions | None:
     """The options, checked; None if no page is wanted. Raises ConfigError."""
-    place = options.read("http", _place, None)
+    place = options.read("http", _place, None) or (("127.0.0.1", DISPY_PORT) if options.httpd else None)
     if place is None:
         if options.http_admin:
             raise ConfigError("--http_admin needs --http [HOST:]PORT")

@@ -100,9 +100,7 @@ def test_list_becomes_its_items(value: str, text: str) -> None:
     assert of_dispy(hosts=value) == {"ip_addr": text}
 
 
-@pytest.mark.parametrize(
-    ("name", "same", "other"), [("safe_setup", "True", "False"), ("http_server", "False", "True"), ("config", "", "x")]
-)
+@pytest.mark.parametrize(("name", "same", "other"), [("safe_setup", "True", "False"), ("config", "", "x")])
 def test_option_without_effect_here_is_named_only_if_it_had_one(
     name: str, same: str, other: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -11,6 +11,7 @@ import pytest
 from gdispy import config
 from gdispy.cli.options import ResolvedOptions, parse
 from gdispy.cli.options_file import read_options, save_options
+from gdispy.cli.page_options import page_options
 from gdispy.cli.scheduler import scheduler_main, scheduler_parser, sharing_settings
 from gdispy.config import CLIENT_PORT, NODE_PORT
 from gdispy.errors import ConfigError
@@ -169,7 +170,7 @@ def test_what_cannot_be_is_refused_by_the_name_of_its_option(words: list[str], t
         ("clean = perhaps", "clean in .*scheduler.ini must be yes or no"),
         ("cleanup_nodes = all", "cleanup_nodes in .*scheduler.ini must be yes or no"),
         ("dest_path_prefix = kept\nno_journal = yes", "dest_path_prefix in .*scheduler.ini: this and --no_journal"),
-        ("httpd = yes", "unknown option 'httpd'"),
+        ("httpd = perhaps", "httpd in .*scheduler.ini must be yes or no"),
     ],
 )
 def test_file_is_refused_by_its_name_and_the_option(file: Any, line: str, told: str) -> None:
@@ -183,10 +184,18 @@ def test_variable_is_refused_by_its_name(monkeypatch: pytest.MonkeyPatch) -> Non
         settings("--no_journal")
 
 
-def test_the_web_monitor_is_no_option(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        settled("--httpd")
-    assert ended.value.code == 2 and "--httpd" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("words", "place"),
+    [
+        ((), None),
+        (("--httpd",), ("127.0.0.1", 8181)),
+        (("--httpd", "--http", "9000"), ("127.0.0.1", 9000)),
+        (("--http", "9000"), ("127.0.0.1", 9000)),
+    ],
+)
+def test_page_is_served_where_it_is_wanted(words: tuple[str, ...], place: tuple[str, int] | None) -> None:
+    found = page_options(settled(*words))
+    assert (found and (found.host, found.port)) == place
 
 
 def test_zero_is_what_dispy_takes_it_for() -> None:
