@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Watch jobs in a browser, and read their state in a program.
 
-    python httpd_example.py [NODE ...]
+    python examples/httpd_example.py [NODE ...]
 
 The same program for dispy differs in its first import only, and in the token.
 """

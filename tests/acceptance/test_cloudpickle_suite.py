@@ -21,10 +21,10 @@ def test_gdispy_passes_as_many_of_cloudpickles_tests_as_it_says() -> None:
         lacking(done.stderr)
     assert done.returncode == 0, done.stdout + done.stderr
     last = done.stdout.splitlines()[-1]
-    found = re.fullmatch(r"passed (\d+) of 241 applicable, floor (\d+)", last)
+    found = re.fullmatch(r"passed (\d+) of (\d+) applicable, floor (\d+)", last)
     assert found is not None, last
-    passed, floor = map(int, found.groups())
-    assert passed >= floor >= 225
+    passed, applicable, floor = map(int, found.groups())
+    assert applicable >= passed >= floor >= 225  # How many apply depends on the installed packages.
 
 
 def test_a_folder_without_the_tests_is_named(tmp_path: Path) -> None:

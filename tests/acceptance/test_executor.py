@@ -65,7 +65,7 @@ def test_cpythons_own_tests_of_executors_pass(python_of: Callable[[int], str], t
 def test_program_that_ends_waits_for_its_calls(run: Callable[..., str], tmp_path: Path) -> None:
     run(
         "executor = gdispy.Executor(5); executor.submit(say_later, os.path.abspath('apple'))",
-        error="waiting for 1 jobs",
+        error="waiting for 1 job",
     )
     assert (tmp_path / "apple").exists()
 
