@@ -2,12 +2,14 @@
 
 Pure: the caller gives the time. Used in the loop of the server only.
 
-A browser exchanges the token, which is in the fragment of its URL, for a session: a cookie, and a second value that
-each action must repeat in a header. Programs send the token in each request instead.
+A browser exchanges the token, which is in the fragment of its URL, for a session: a cookie, and a page key that each
+request repeats. The cookie alone is worth nothing: browsers send it to every port of this host, so also to servers of
+other users, whereas the page key is kept by origin. Programs send the token in each request instead.
 
 Invariants:
 1. The token and the keys of sessions are compared in constant time.
-2. An address that has failed `FAILURES` times within `WINDOW` is refused without a comparison until the window is over.
+2. An address that has failed `FAILURES` times within `WINDOW` is refused until the window is over. On this machine,
+   where all users share an address, only wrong tokens are: the owner cannot be locked out by others.
 3. What is remembered of strangers is bounded.
 """
 
@@ -46,8 +48,9 @@ class Session:
     """One browser, or one request of a program that has the token."""
 
     key: str
-    #: What actions repeat in the header `X-Gdispy-Action`; '' if the request itself carries the token.
-    action_key: str
+    #: What each request repeats in the header `X-Gdispy-Page` or, if it only reads, as `key` in the query; '' if the
+    #: request itself carries the token.
+    page_key: str
 
 
 #: A request that carries the token itself. No other site can make a browser send that.
@@ -103,7 +106,7 @@ class Guard:
     def _session_of(self, name: str) -> Session:
         """The session with this random name. Its keys follow from the name and the token, so it is valid again if a
         server returns with the same token, and nothing is stored."""
-        return Session(f"{name}.{self._derived('session', name)}", self._derived("action", name))
+        return Session(f"{name}.{self._derived('session', name)}", self._derived("page", name))
 
     def _derived(self, purpose: str, name: str) -> str:
         return hmac.digest(self._token.encode(), f"{purpose} {name}".encode("utf-8", "replace"), "sha256").hex()
@@ -113,15 +116,16 @@ class Guard:
         secure = "; Secure" if self._is_secure else ""
         return f"{self._cookie}={session.key}; HttpOnly; SameSite=Strict; Path=/{secure}"
 
-    def session(self, headers: Mapping[str, str], address: str, now: float) -> Session:
-        """The session of a request. Raises Refused if there is none."""
+    def session(self, headers: Mapping[str, str], key: str, address: str, now: float) -> Session:
+        """The session of a request; `key` is that of its query. Raises Refused if there is none."""
         sent = headers.get("authorization")
         if sent is not None:
             self._check_token(_token_of(sent), address, now)
             return OF_PROGRAM
         given = _cookie(headers.get("cookie", ""), self._cookie)
         known = self._session_of(given.partition(".")[0])
-        if not _equal(given, known.key):
+        has_key = _equal(headers.get("x-gdispy-page", "") or key, known.page_key)
+        if not _equal(given, known.key) or not has_key:
             raise Refused(401, "log in first: open the URL with the token that was printed")
         return known
 
@@ -129,26 +133,33 @@ class Guard:
         """Refuse an action that a form or script of another site could have sent with the cookie. Raises Refused."""
         if session is OF_PROGRAM:
             return
-        if not _equal(headers.get("x-gdispy-action", ""), session.action_key):
-            raise Refused(403, "the header X-Gdispy-Action is missing or wrong: reload the page")
+        if not _equal(headers.get("x-gdispy-page", ""), session.page_key):
+            raise Refused(403, "the header X-Gdispy-Page is missing or wrong: reload the page")
 
     def _check_token(self, token: str, address: str, now: float) -> None:
         count, ends = self._failures.pop(address, (0, 0.0))
         if now >= ends:
             count, ends = 0, now + WINDOW
-        if count >= FAILURES:
-            self._failures[address] = count, ends
-            raise Refused(429, f"too many wrong tokens: wait {ends - now:.0f} s")
-        if _equal(token, self._token):
+        is_full = count >= FAILURES
+        if (not is_full or _is_loopback(address)) and _equal(token, self._token):
             return
-        self._failures[address] = count + 1, ends
+        self._failures[address] = min(count + 1, FAILURES), ends
         if len(self._failures) > ADDRESSES:
             self._failures.popitem(last=False)
+        if is_full:
+            raise Refused(429, f"too many wrong tokens: wait {ends - now:.0f} s")
         raise Refused(403, "the token is wrong: use the URL that was printed when the page was started")
 
 
 def _equal(given: str, wanted: str) -> bool:
     return bool(wanted) and hmac.compare_digest(given.encode("utf-8", "replace"), wanted.encode())
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
 
 
 def _cookie(header: str, name: str) -> str:

@@ -56,8 +56,9 @@ class Request:
     path: str
     query: dict[str, list[str]]
     headers: dict[str, str]
-    #: The address of the other side.
+    #: The address and the port of the other side.
     address: str
+    port: str
     _input: Any = field(repr=False)
 
     @classmethod
@@ -66,8 +67,9 @@ class Request:
         headers["content-type"] = environ.get("CONTENT_TYPE") or ""
         headers["content-length"] = environ.get("CONTENT_LENGTH") or ""
         query = parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True, max_num_fields=50, errors="replace")
-        path, place = environ.get("PATH_INFO", "/"), environ.get("REMOTE_ADDR", "")
-        return cls(environ["REQUEST_METHOD"], path, query, headers, place, environ["wsgi.input"])
+        path, address = environ.get("PATH_INFO", "/"), environ.get("REMOTE_ADDR", "")
+        port = environ.get("REMOTE_PORT", "")
+        return cls(environ["REQUEST_METHOD"], path, query, headers, address, port, environ["wsgi.input"])
 
     def text(self, name: str, default: str = "") -> str:
         """A parameter of the query."""

@@ -4,7 +4,7 @@ It runs in one loop, that of the thread that calls `start`. What it shows comes 
 
 Invariants:
 1. Without a session there are only the files of the page, which contain nothing of the jobs.
-2. An action needs a view that allows it, a session, and the header that belongs to the session.
+2. An action needs a view that allows it, a session, and its key in a header.
 3. A browser that reads slowly delays only itself: each stream is made when its browser has taken the previous part.
 4. What is sent does not depend on other browsers: each stream knows what its browser has.
 """
@@ -18,7 +18,9 @@ import os
 import secrets
 import socket as native_socket
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, Protocol
 
 import gevent
@@ -43,6 +45,8 @@ ALIVE_INTERVAL = 5.0
 #: Live streams at the same time; further browsers poll. And connections at the same time.
 STREAMS = 32
 CONNECTIONS = 128
+#: Of these connections, those without a session.
+STRANGERS = 64
 #: Seconds that a connection may take to send a request, or to take a part of an answer.
 SLOWEST = 30.0
 
@@ -72,12 +76,38 @@ class View(Protocol):
 Route = Callable[[Request], Answer]
 
 
+class _Strangers:
+    """Connections that have not shown a session, by address and port. When there are too many, the oldest is closed,
+    so that those who send nothing do not keep out others."""
+
+    def __init__(self) -> None:
+        self._sockets: OrderedDict[tuple[str, str], socket.socket] = OrderedDict()
+
+    def add(self, place: tuple[str, str], sock: socket.socket) -> None:
+        self._sockets[place] = sock
+        if len(self._sockets) > STRANGERS:
+            _, oldest = self._sockets.popitem(last=False)
+            with contextlib.suppress(OSError):
+                oldest.shutdown(native_socket.SHUT_RDWR)
+
+    def remove(self, place: tuple[str, str]) -> None:
+        self._sockets.pop(place, None)
+
+
 class _Handler(WSGIHandler):  # type: ignore[misc]
     """A connection: what is wrong with it is not written to standard error."""
 
+    def __init__(self, strangers: _Strangers, sock: socket.socket, address: tuple[object, ...], server: object) -> None:
+        super().__init__(sock, address, server)
+        self._strangers, self._place = strangers, (str(address[0]), str(address[1]))
+
     def handle(self) -> None:
         self.socket.settimeout(SLOWEST)
-        super().handle()
+        self._strangers.add(self._place, self.socket)
+        try:
+            super().handle()
+        finally:
+            self._strangers.remove(self._place)
 
     def read_request(self, raw_requestline: str) -> Any:
         # What is raised here, but no ValueError, pywsgi writes to standard error.
@@ -110,9 +140,10 @@ class PageServer:
         self._texts: dict[str, str] = {}
         self._texts_until = 0.0
         self._log = LimitedLog(logger)
+        self._strangers = _Strangers()
         self._routes: dict[tuple[str, str], Route] = {
             ("POST", "/api/login"): self._log_in,
-            ("GET", "/api/session"): self._session,
+            ("GET", "/api/session"): lambda request: json_answer({}),
             ("GET", "/api/state"): self._state,
             ("GET", "/api/events"): self._events,
             ("GET", "/api/jobs"): lambda request: json_answer(view.jobs(request)),
@@ -134,7 +165,13 @@ class PageServer:
         self._guard = Guard(self.token, f"gdispy-{self._port}", self._tls is not None, own)
         options = {"ssl_context": self._tls.for_servers} if self._tls is not None else {}
         self._server = WSGIServer(
-            listener, self._serve, log=None, error_log=None, handler_class=_Handler, spawn=CONNECTIONS, **options
+            listener,
+            self._serve,
+            log=None,
+            error_log=None,
+            handler_class=partial(_Handler, self._strangers),
+            spawn=CONNECTIONS,
+            **options,
         )
         self._server.start()
 
@@ -197,7 +234,8 @@ class PageServer:
         return 404, "there is nothing here"
 
     def _check(self, request: Request) -> None:
-        session = self._guard.session(request.headers, request.address, time.monotonic())
+        session = self._guard.session(request.headers, request.text("key"), request.address, time.monotonic())
+        self._strangers.remove((request.address, request.port))
         if request.method != "GET":
             self._guard.check_action(session, request.headers)
 
@@ -207,11 +245,7 @@ class PageServer:
             raise Refused(400, "the token is missing")
         session = self._guard.log_in(token, request.address, time.monotonic())
         cookie = ("Set-Cookie", self._guard.cookie_of(session))
-        return json_answer({"action_key": session.action_key}, headers=(cookie,))
-
-    def _session(self, request: Request) -> Answer:
-        session = self._guard.session(request.headers, request.address, time.monotonic())
-        return json_answer({"action_key": session.action_key})
+        return json_answer({"page_key": session.page_key}, headers=(cookie,))
 
     def _act(self, request: Request) -> Answer:
         if not self._view.admin:

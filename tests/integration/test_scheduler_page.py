@@ -141,8 +141,8 @@ def test_wrong_actions_are_refused(made: Made, order: dict[str, Any]) -> None:
 
 def test_page_returns_with_its_scheduler_and_the_same_token(made: Made) -> None:
     port = made.scheduler.place[1]
-    code, _, headers = made.client.ask("/api/login", "POST", {"token": made.client.token}, token=False)
-    cookie = {"Cookie": headers["set-cookie"].partition(";")[0]}
+    code, answer, headers = made.client.ask("/api/login", "POST", {"token": made.client.token}, token=False)
+    cookie = {"Cookie": headers["set-cookie"].partition(";")[0], "X-Gdispy-Page": answer["page_key"]}
     assert code == 200 and made.client.ask("/api/session", headers=cookie, token=False)[0] == 200
     made.scheduler.stop()
     made.scheduler = made.start(port)

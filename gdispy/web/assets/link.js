@@ -1,5 +1,7 @@
 // The connection to the server: the session, live updates, and polling where they do not get through.
 
+// The page key, by origin: unlike the cookie, no other port of this host gets it.
+const KEY = "gdispy-page-key";
 const POLL = 2000, SILENCE = 15000, RETRY = 2000;
 
 export class LoggedOut extends Error {}
@@ -9,7 +11,6 @@ export class Link {
   constructor(onState, onLink) {
     this.onState = onState;
     this.onLink = onLink;
-    this.actionKey = "";
     this.streamFailures = 0;
     this.heard = 0;
   }
@@ -20,7 +21,7 @@ export class Link {
       history.replaceState(null, "", location.pathname + location.search);
       await this.logIn(token);
     } else {
-      this.actionKey = (await this.get("api/session")).action_key;
+      await this.get("api/session");
     }
     this.listen();
   }
@@ -28,7 +29,7 @@ export class Link {
   async logIn(token) {
     const headers = { "Content-Type": "application/json" };
     const answer = await this.read("api/login", { method: "POST", headers, body: JSON.stringify({ token }) });
-    this.actionKey = answer.action_key;
+    localStorage.setItem(KEY, answer.page_key);
   }
 
   async read(path, options = {}) {
@@ -39,17 +40,20 @@ export class Link {
     return found;
   }
 
-  get(path) { return this.read(path); }
+  // From the store each time: another tab may have logged in again.
+  key() { return localStorage.getItem(KEY) || ""; }
+
+  get(path) { return this.read(path, { headers: { "X-Gdispy-Page": this.key() } }); }
 
   act(order) {
-    const headers = { "Content-Type": "application/json", "X-Gdispy-Action": this.actionKey };
+    const headers = { "Content-Type": "application/json", "X-Gdispy-Page": this.key() };
     return this.read("api/act", { method: "POST", headers, body: JSON.stringify(order) });
   }
 
   listen() {
     clearTimeout(this.timer);
     if (this.stream) this.stream.close();
-    const stream = this.stream = new EventSource("api/events");
+    const stream = this.stream = new EventSource(`api/events?key=${encodeURIComponent(this.key())}`);
     let lived = false;
     const hear = () => {
       lived = true;

@@ -87,7 +87,7 @@ def test_what_browsers_send_for_other_sites_is_refused(site: str) -> None:
 def test_token_is_exchanged_for_a_cookie_that_scripts_and_other_sites_do_not_get() -> None:
     made = guard()
     session = made.log_in(TOKEN, HERE, 0.0)
-    assert made.session({"cookie": f"other=1; {cookie_header(made, session)}"}, HERE, 1.0) == session
+    assert made.session({"cookie": f"other=1; {cookie_header(made, session)}"}, session.page_key, HERE, 1.0) == session
     assert TOKEN not in made.cookie_of(session)
     words = made.cookie_of(session).split("; ")[1:]
     assert words == ["HttpOnly", "SameSite=Strict", "Path=/"]
@@ -105,24 +105,24 @@ def test_wrong_token_is_refused(token: str) -> None:
 )
 def test_without_a_session_nothing_is_shown(cookie: str) -> None:
     made = guard()
-    made.log_in(TOKEN, HERE, 0.0)
-    assert refused(lambda: made.session({"cookie": cookie}, HERE, 0.0)) == 401
+    known = made.log_in(TOKEN, HERE, 0.0)
+    assert refused(lambda: made.session({"cookie": cookie}, known.page_key, HERE, 0.0)) == 401
 
 
 def test_programs_send_the_token_as_bearer_or_as_the_password_of_a_url() -> None:
     made = guard()
     basic = base64.b64encode(f"any:{TOKEN}".encode()).decode()
     for sent in (f"Bearer {TOKEN}", f"bearer  {TOKEN}", f"Basic {basic}"):
-        assert made.session({"authorization": sent}, HERE, 0.0) is OF_PROGRAM
+        assert made.session({"authorization": sent}, "", HERE, 0.0) is OF_PROGRAM
     for wrong in ("Bearer", "Bearer x", f"Digest {TOKEN}", "Basic !!!", "Basic " + base64.b64encode(b"\xff:").decode()):
-        assert refused(lambda sent=wrong: made.session({"authorization": sent}, HERE, 0.0)) == 403  # type: ignore[misc]
+        assert refused(lambda sent=wrong: made.session({"authorization": sent}, "", HERE, 0.0)) == 403  # type: ignore[misc]
 
 
 def test_action_needs_the_key_of_its_own_session() -> None:
     made = guard()
     one, other = made.log_in(TOKEN, HERE, 0.0), made.log_in(TOKEN, HERE, 0.0)
-    made.check_action(one, {"x-gdispy-action": one.action_key})
-    for given in ({}, {"x-gdispy-action": ""}, {"x-gdispy-action": other.action_key}, {"x-gdispy-action": one.key}):
+    made.check_action(one, {"x-gdispy-page": one.page_key})
+    for given in ({}, {"x-gdispy-page": ""}, {"x-gdispy-page": other.page_key}, {"x-gdispy-page": one.key}):
         assert refused(lambda headers=given: made.check_action(one, headers)) == 403  # type: ignore[misc]
     made.check_action(OF_PROGRAM, {})
 
@@ -130,11 +130,29 @@ def test_action_needs_the_key_of_its_own_session() -> None:
 def test_address_with_many_failures_waits_and_others_do_not() -> None:
     made = guard()
     for _ in range(FAILURES):
-        assert refused(lambda: made.log_in("wrong", HERE, 0.0)) == 403
-    assert refused(lambda: made.log_in(TOKEN, HERE, 1.0)) == 429
-    assert refused(lambda: made.session({"authorization": f"Bearer {TOKEN}"}, HERE, WINDOW - 1)) == 429
+        assert refused(lambda: made.log_in("wrong", "10.0.0.4", 0.0)) == 403
+    assert refused(lambda: made.log_in(TOKEN, "10.0.0.4", 1.0)) == 429
+    assert refused(lambda: made.session({"authorization": f"Bearer {TOKEN}"}, "", "10.0.0.4", WINDOW - 1)) == 429
     assert made.log_in(TOKEN, "10.0.0.5", 1.0)
-    assert made.log_in(TOKEN, HERE, WINDOW)
+    assert made.log_in(TOKEN, "10.0.0.4", WINDOW)
+
+
+def test_on_this_machine_the_owner_cannot_be_locked_out() -> None:
+    made = guard()
+    for _ in range(FAILURES):
+        refused(lambda: made.log_in("wrong", "127.0.0.1", 0.0))
+    assert refused(lambda: made.log_in("wrong", "127.0.0.1", 1.0)) == 429
+    assert made.log_in(TOKEN, "127.0.0.1", 1.0)
+
+
+def test_cookie_without_the_key_of_the_page_shows_nothing() -> None:
+    made = guard()
+    session, other = made.log_in(TOKEN, HERE, 0.0), made.log_in(TOKEN, HERE, 0.0)
+    headers = {"cookie": cookie_header(made, session)}
+    for key in ("", "x", other.page_key, session.key):
+        assert refused(lambda sent=key: made.session(headers, sent, HERE, 0.0)) == 401  # type: ignore[misc]
+        assert refused(lambda sent=key: made.session({**headers, "x-gdispy-page": sent}, "", HERE, 0.0)) == 401  # type: ignore[misc]
+    assert made.session({**headers, "x-gdispy-page": session.page_key}, "", HERE, 0.0) == session
 
 
 def test_session_goes_on_while_its_address_waits() -> None:
@@ -142,7 +160,7 @@ def test_session_goes_on_while_its_address_waits() -> None:
     session = made.log_in(TOKEN, HERE, 0.0)
     for _ in range(FAILURES + 1):
         refused(lambda: made.log_in("wrong", HERE, 0.0))
-    assert made.session({"cookie": cookie_header(made, session)}, HERE, 1.0) == session
+    assert made.session({"cookie": cookie_header(made, session)}, session.page_key, HERE, 1.0) == session
 
 
 def test_what_is_remembered_of_strangers_is_bounded() -> None:
@@ -155,9 +173,12 @@ def test_what_is_remembered_of_strangers_is_bounded() -> None:
 def test_session_is_valid_for_a_server_with_the_same_token_and_no_other() -> None:
     session = guard().log_in(TOKEN, HERE, 0.0)
     headers = {"cookie": cookie_header(guard(), session)}
-    assert guard().session(headers, HERE, 0.0) == session
+    assert guard().session(headers, session.page_key, HERE, 0.0) == session
     other = Guard("another token", "gdispy-8181", False)
-    assert refused(lambda: other.session(headers, HERE, 0.0)) == 401
+    assert refused(lambda: other.session(headers, session.page_key, HERE, 0.0)) == 401
     name, _, proof = session.key.partition(".")
-    for forged in (f"x{name}.{proof}", f"{name}.", f"{name}", f"{name}.{proof[:-1]}", f"{name}.{session.action_key}"):
-        assert refused(lambda key=forged: guard().session({"cookie": f"gdispy-8181={key}"}, HERE, 0.0)) == 401  # type: ignore[misc]
+    for forged in (f"x{name}.{proof}", f"{name}.", f"{name}", f"{name}.{proof[:-1]}", f"{name}.{session.page_key}"):
+        assert (
+            refused(lambda key=forged: guard().session({"cookie": f"gdispy-8181={key}"}, session.page_key, HERE, 0.0))
+            == 401
+        )  # type: ignore[misc]
