@@ -85,6 +85,9 @@ from gdispy.worker.process_tree import adopt_orphans
 
 logger = logging.getLogger(__name__)
 
+#: The words of `NodeOrder`.
+DRAIN, UNDRAIN = NODE_ORDERS = ("drain", "undrain")
+
 #: Reasons for accepting no jobs: the owner has stopped it, or it is to be empty soon, or there is no disk space for
 #: results, or for files of jobs.
 _STOPPED = "stopped"
@@ -373,6 +376,8 @@ class Node:
             elif not link.is_visitor:
                 raise MessageRefused("the first message was not Hello")
             elif isinstance(message, NodeOrder):
+                if message.word not in NODE_ORDERS:
+                    raise MessageRefused(f"a node does not know the order {printable(message.word)}")
                 self._pump.put(self._obey, connection, message)
             elif isinstance(message, OverviewRequest):
                 connection.send(Availability(measure(self._prefix)))
@@ -381,12 +386,8 @@ class Node:
     def _obey(self, connection: Connection, order: NodeOrder, now: float) -> Effects:
         """A visitor wants the node to be drained, or used again."""
         logger.info("%s: requested from %s", order.word, connection.address)
-        if order.word == "drain":
-            effects = self._rules.shut(DRAINING, now)
-        elif order.word == "undrain":
-            effects = self._rules.reopen(DRAINING, now)
-        else:
-            raise MessageRefused(f"a node does not know the order {printable(order.word)}")
+        change = self._rules.shut if order.word == DRAIN else self._rules.reopen
+        effects = change(DRAINING, now)
         about = self._rules.overview(self._name, self.host, self.port)
         return [*effects, Send(connection.peer, Overview(order.question, *about))]
 

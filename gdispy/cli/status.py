@@ -121,5 +121,6 @@ def overview_lines(overview: Overview) -> list[str]:
         source = f"{user[:15]}@{host[:15]}: {program[:20]}" if user else host[:15]
         who = f"{printable(source)} ({printable(address) or 'away'})"
         rows.append((who, printable(name[:20]), str(waiting), str(running)))
-    notes = ["", *map(printable_lines, overview.notes)] if overview.notes else []
+    # Texts of peers: a line after the first must not look like a separate note.
+    notes = ["", *(printable_lines(each).replace("\n", "\n    ") for each in overview.notes)] if overview.notes else []
     return [*format_table(nodes, " | ", (30, 5, 6)), "", *format_table(rows, " | ", (30, 20, 9, 8)), *notes]
