@@ -69,13 +69,15 @@ def explain_job(job: DispyJob) -> Explanation:
 
 
 def stack_of(job: DispyJob) -> str:
-    """The Python stacks of a running job. Raises ConfigError if it does not run."""
+    """The Python stacks of a running job. Raises ConfigError if it does not run, or has none."""
     engine = _engine(job)
     if job._done or job.status not in (job_status.CREATED, job_status.RUNNING, job_status.PROVISIONAL_RESULT):
         raise ConfigError(f"job {job.id!r} does not run: {job.status_name}")
     found = dict(ask(engine, JobId(job._number), of_node=True))
     if "stack" not in found:
-        where = found.get("on the node") or "it is not on a node that answers; see job.explain()"
+        where = (
+            found.get("no stack") or found.get("on the node") or "it is not on a node that answers; see job.explain()"
+        )
         raise ConfigError(f"job {job.id!r} has no Python stack at present: {where}")
     return found["stack"]
 

@@ -1,7 +1,8 @@
 """What a running job does, for `job.explain()` and `job.stack()`: its processes, its last output, its Python stacks.
 
 Used in greenlets of the node. The stacks are written by `faulthandler` in a signal handler, so a job that computes in
-C, or waits in a system call, is seen too, and continues undisturbed.
+C, or waits in a system call, is seen too. Python's own calls continue after a signal; C code of the job that calls
+poll, sleep or the like itself, and does not repeat the call after EINTR, finds it ended early.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import gevent
 
 from gdispy.execution.worker_channel import WorkerChannel
 from gdispy.protocol.limits import shortened
-from gdispy.worker.process_tree import descendants, processor_seconds, tree_bytes
+from gdispy.worker.process_tree import descendants, is_stopped, processor_seconds, tree_bytes
 from gdispy.worker.shared_page import LIVE
 
 #: Seconds that a worker has to write its stacks, and between two looks for them.
@@ -25,7 +26,7 @@ OUTPUT_BYTES = 4096
 OUTPUT_LINES = 5
 STACK_TEXT = 8000
 
-_FRAME = re.compile(r'  File "(.*)", line \d+ in ')
+_FRAME = re.compile(r'^  File "(.*)", line \d+ in ', re.MULTILINE)
 #: Files of the worker, and the program with which the spawner was started.
 _OWN = (os.path.join("gdispy", "worker", ""), "<string>")
 
@@ -44,7 +45,9 @@ def inspect(worker: WorkerChannel, ask: Callable[[], None]) -> list[str]:
         lines = _last_lines(fd)
         if lines:
             facts += [key, lines]
-    return [*facts, "stack", stack] if stack else facts
+    if _FRAME.search(stack):
+        return [*facts, "stack", stack]
+    return [*facts, "no stack", _why_none(worker.pid, bool(stack))]
 
 
 def _last_lines(fd: int) -> str:
@@ -66,7 +69,19 @@ def _stack(worker: WorkerChannel, ask: Callable[[], None]) -> str:
         if size and size == before:
             break
     text = os.pread(fd, size, 0).decode("utf-8", "replace")
-    return shortened("\n".join(line for line in text.splitlines() if not _is_own(line)).strip(), STACK_TEXT)
+    threads = "\n".join(line for line in text.splitlines() if not _is_own(line)).strip().split("\n\n")
+    # That of the job first: there may be hundreds.
+    threads.sort(key=lambda each: not each.startswith("Current thread"))
+    return shortened("\n\n".join(threads), STACK_TEXT)
+
+
+def _why_none(pid: int, has_answered: bool) -> str:
+    """Why there is no Python stack of the job."""
+    if has_answered:
+        return "no Python function of the job is running: it is a program, or just begins or ends"
+    if pid and is_stopped(pid):
+        return "its process is stopped (SIGSTOP)"
+    return "its process does not answer: it blocks, ignores or handles SIGWINCH, or waits where no signal reaches it"
 
 
 def _is_own(line: str) -> bool:

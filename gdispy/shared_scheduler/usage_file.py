@@ -1,7 +1,8 @@
 """The file `usage.json` of a scheduler: its history of use over its restarts.
 
-Used in the scheduler's loop. The file is written within a minute of a change, and when the scheduler ends: a crash
-costs a minute of the history. It is not part of the journal, which forgets jobs whose outcomes were collected.
+Used in the scheduler's loop. The file is written within ten seconds of a change, and when the scheduler ends: a
+crash costs these seconds of the history. It is not part of the journal, which forgets jobs whose outcomes were
+collected.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from gdispy.runtime.greenlets import keep_running
 logger = logging.getLogger(__name__)
 
 #: Seconds between two writes.
-WRITE_INTERVAL = 60.0
+WRITE_INTERVAL = 10.0
 
 
 class UsageFile:

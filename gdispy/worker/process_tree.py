@@ -197,6 +197,15 @@ def _origin(pid: int) -> tuple[int, int]:
     return int(fields[1]), int(fields[25])
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether a signal or a debugger has stopped a process."""
+    try:
+        with builtins.open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] in (b"T", b"t")
+    except OSError:
+        return False
+
+
 def processor_seconds(pid: int) -> float:
     """CPU time of one process and of its children that it has waited for; 0 when it is gone."""
     try:

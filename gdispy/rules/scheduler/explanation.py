@@ -34,6 +34,10 @@ def explain(
     if task is None:
         task = computation.backlog.queue.head()
     if task is None:
+        first = itertools.islice(computation.tasks.values(), LOOK_LIMIT)
+        # Those that no node can run are not in the queue.
+        task = next((each for each in first if each.node is None and not each.cancelled), None)
+    if task is None:
         count = len(computation.tasks)
         return ["waiting", "no job waits for a node", "on nodes", f"{count:,} jobs" if count != 1 else "1 job"]
     if task.node is not None:
