@@ -87,7 +87,7 @@ def node_main(words: Sequence[str] | None = None) -> int:
     def ready() -> None:
         # Here, so that a page that cannot be served ends the node as any error does.
         if page is not None:
-            _serve_page(node, page, settings.secret)
+            _serve_page(node, page, settings.secret, find_prefix(settings.dest_path_prefix))
         _say_ready(node, options.private, service)
 
     try:
@@ -106,11 +106,11 @@ def _refuse_other_systems() -> None:
         raise ConfigError(f"nodes run only on Linux, and this is {system}: {advice}")
 
 
-def _serve_page(node: Node, page: PageOptions, secret: Secret) -> None:
+def _serve_page(node: Node, page: PageOptions, secret: Secret, directory: str) -> None:
     from gdispy.cli.node_page import NodeView  # It imports a web server.
 
     view = NodeView(node, page.admin)
-    page.serve(view, secret.tls, "", "")
+    page.serve(view, secret.tls, directory)
     view.begin()
 
 

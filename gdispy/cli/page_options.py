@@ -6,6 +6,7 @@ Runs in a process that gevent has patched.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -28,15 +29,16 @@ class PageOptions(NamedTuple):
     port: int
     admin: bool
 
-    def serve(self, view: View, tls: Tls | None, token: str, kept: str) -> None:
-        """Serve a page, and print its URL. Where that would go to a log, and the token is in the file `kept`, the file
-        is named instead. Raises ConfigError."""
+    def serve(self, view: View, tls: Tls | None, directory: str) -> None:
+        """Serve a page with the token in this directory, or a new one without a directory, and print its URL. Where
+        that would go to a log, the file with the token is named instead. Raises ConfigError."""
         from gdispy.web.server import PageServer  # A web server, which few daemons need.
+        from gdispy.web.token_file import TOKEN_FILE, token_of
 
-        server = PageServer(view, self.host, self.port, tls, token)
+        server = PageServer(view, self.host, self.port, tls, token_of(directory))
         server.start()
-        is_seen = sys.stderr is not None and sys.stderr.isatty()
-        shown = server.url if is_seen or not kept else f"{server.address} (its token is in {kept})"
+        is_seen = not directory or (sys.stderr is not None and sys.stderr.isatty())
+        shown = server.url if is_seen else f"{server.address} (its token is in {os.path.join(directory, TOKEN_FILE)})"
         print(f"The page of this daemon: {shown}", file=sys.stderr, flush=True)
 
 

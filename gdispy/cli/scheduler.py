@@ -209,12 +209,11 @@ def scheduler_main(words: Sequence[str] | None = None) -> int:
 
 
 def _serve_page(sharing: SharedScheduler, page: PageOptions, secret: Secret) -> None:
-    from gdispy.shared_scheduler.page import TOKEN_FILE, SchedulerView, token_of  # It imports a web server.
+    from gdispy.shared_scheduler.page import SchedulerView  # It imports a web server.
 
     view = SchedulerView(sharing, page.admin)
     directory = sharing.directory
-    kept = os.path.join(directory, TOKEN_FILE) if directory else ""
-    page.serve(view, secret.tls, token_of(directory), kept)
+    page.serve(view, secret.tls, directory)
     view.begin()
 
 

@@ -20,6 +20,7 @@ from gdispy.client.run_summary import BINS, Distribution, Lanes, NodeFigures, Ru
 from gdispy.client.tables import count
 from gdispy.errors import ConfigError
 from gdispy.protocol import job_status
+from gdispy.protocol.limits import printable_lines
 
 if TYPE_CHECKING:
     from gdispy.client.run_record import RunRecord
@@ -191,11 +192,11 @@ def _events(record: JobRecord, name: str, first: float, process: int, lane: int)
 
 
 def _page(summary: RunSummary) -> Iterator[str]:
-    name = html.escape(summary.name)
+    name = _escaped(summary.name)
     yield "<!doctype html>\n<html lang=en><meta charset=utf-8>"
     yield "<meta name=viewport content='width=device-width, initial-scale=1'>"
     yield f"<title>{name}: report</title><style>{_STYLE}</style>\n<h1>{name}</h1>\n"
-    yield f"<p>{html.escape(_headline(summary))}</p>\n"
+    yield f"<p>{_escaped(_headline(summary))}</p>\n"
     if summary.left_out:
         yield f"<p class=bad>{count(summary.left_out, 'job')} could not be recorded and are missing here.</p>\n"
     if not summary.jobs:
@@ -224,11 +225,11 @@ def _headline(summary: RunSummary) -> str:
 
 
 def _table(title: str, heads: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
-    yield f"<h2>{html.escape(title)}</h2><table><tr>"
-    yield "".join(f"<th scope=col>{html.escape(head)}</th>" for head in heads) + "</tr>\n"
+    yield f"<h2>{_escaped(title)}</h2><table><tr>"
+    yield "".join(f"<th scope=col>{_escaped(head)}</th>" for head in heads) + "</tr>\n"
     for first, *rest in rows:
-        cells = "".join(f"<td>{html.escape(each)}</td>" for each in rest)
-        yield f"<tr><td class=text>{html.escape(first)}</td>{cells}</tr>\n"
+        cells = "".join(f"<td>{_escaped(each)}</td>" for each in rest)
+        yield f"<tr><td class=text>{_escaped(first)}</td>{cells}</tr>\n"
     yield "</table>\n"
 
 
@@ -248,9 +249,9 @@ def _timelines(summary: RunSummary) -> Iterator[str]:
             for place, busy in enumerate(node.bins)
             if available and busy > 0
         )
-        label = html.escape(f"{name}: {_used(node, summary):.0%} busy", quote=True)
+        label = _escaped(f"{name}: {_used(node, summary):.0%} busy")
         picture = f"<svg role=img aria-label='{label}' viewBox='0 0 {BINS} 1' preserveAspectRatio=none>"
-        yield f"<span>{html.escape(name)}</span>{picture}<title>{label}</title>{bars}</svg>\n"
+        yield f"<span>{_escaped(name)}</span>{picture}<title>{label}</title>{bars}</svg>\n"
     yield "</div>\n"
     if len(summary.nodes) > TIMELINES:
         yield f"<p>{count(len(summary.nodes) - TIMELINES, 'further node')} not drawn.</p>\n"
@@ -286,3 +287,8 @@ def seconds(value: float) -> str:
         return f"{value:.2f} s"
     minutes, rest = divmod(int(value), 60)
     return f"{minutes} min {rest} s" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _escaped(text: str) -> str:
+    """As HTML; control characters, and those that change the direction of text, as escape sequences."""
+    return html.escape(printable_lines(text))

@@ -8,10 +8,6 @@ Invariant: a request takes a time that grows with nodes and computations, not wi
 
 from __future__ import annotations
 
-import contextlib
-import os
-import re
-import secrets
 import time
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +15,6 @@ from typing import Any
 import gevent
 
 from gdispy import config
-from gdispy.errors import ConfigError
 from gdispy.protocol import job_status
 from gdispy.protocol.ids import ComputationId, Instance, JobId
 from gdispy.protocol.limits import printable_lines, shortened
@@ -29,15 +24,12 @@ from gdispy.rules.scheduler.node_record import NodeRecord, NodeStage
 from gdispy.runtime.greenlets import keep_running
 from gdispy.shared_scheduler.client_proxy import ClientProxy
 from gdispy.shared_scheduler.service import SharedScheduler
-from gdispy.web.guard import KEY_BYTES, Refused
+from gdispy.web.guard import Refused
 from gdispy.web.history import SAMPLE_INTERVAL, History, time_left
 from gdispy.web.request import Request
 
 #: Lines that explain why nodes take nothing.
 PROBLEMS = 100
-#: The file with the token of the page, beside the journal, so that pages continue after a restart.
-TOKEN_FILE = "page-token"
-_TOKEN = re.compile(r"[A-Za-z0-9_-]{32,200}")
 
 
 class SchedulerView:
@@ -225,8 +217,8 @@ class SchedulerView:
 
     def _cpus(self, order: dict[str, Any]) -> str:
         cpus = order.get("cpus")
-        if not isinstance(cpus, int) or isinstance(cpus, bool) or abs(cpus) > 1 << 20:
-            raise Refused(400, "cpus must be a whole number")
+        if not isinstance(cpus, int) or isinstance(cpus, bool) or not 0 <= cpus < 1 << 20:
+            raise Refused(400, "cpus must be a number of CPUs, 0 or more")
         return self._limit(order, cpus, f"at most {cpus} CPUs are used")
 
     def _drain(self, order: dict[str, Any]) -> str:
@@ -284,23 +276,3 @@ def _state_of(node: NodeRecord) -> str:
     if node.offer.allowed == 0:
         return "drained"
     return "ready" if node.cpus else "offers no CPUs"
-
-
-def token_of(directory: str) -> str:
-    """The token in the directory of the journal, made if there is none; a new one without a directory. Raises
-    ConfigError."""
-    if not directory:
-        return secrets.token_urlsafe(KEY_BYTES)
-    path = os.path.join(directory, TOKEN_FILE)
-    with contextlib.suppress(FileExistsError):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(KEY_BYTES))
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    with os.fdopen(descriptor) as file:
-        if os.fstat(descriptor).st_mode & 0o077:
-            raise ConfigError(f"other users can read the token of the page in {path}: remove the file")
-        token = file.read(1000).strip()
-    if not _TOKEN.fullmatch(token):
-        raise ConfigError(f"{path} contains no token: remove the file")
-    return token

@@ -19,9 +19,11 @@ Start = Callable[..., Daemon]
 
 
 def page_of(node: Daemon) -> PageClient:
-    found = re.search(r"The page of this daemon: (http://\S+)", node.log.read_text())
+    found = re.search(r"The page of this daemon: (http://\S+) \(its token is in (.*)\)", node.log.read_text())
     assert found is not None
-    return PageClient(found[1])
+    file = Path(found[2])
+    assert file.stat().st_mode & 0o777 == 0o600
+    return PageClient(f"{found[1]}#token={file.read_text()}")
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 from gdispy import SharedJobCluster
 from gdispy.errors import ConfigError
-from gdispy.shared_scheduler.page import TOKEN_FILE, token_of
+from gdispy.web.token_file import TOKEN_FILE, token_of
 from tests.support.daemons import Daemon, run_script
 from tests.support.jobs import pass_gate
 from tests.support.pages import PageClient
