@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +13,19 @@ import nbformat
 import pytest
 from jupyter_client.blocking import BlockingKernelClient
 from jupyter_client.manager import KernelManager, start_new_kernel
+from jupyter_core.utils import ensure_event_loop
 
 from tests.support.waiting import eventually
 
 LIMIT = 60
+
+
+@pytest.fixture(autouse=True)
+def loop() -> Iterator[None]:
+    """Jupyter's clients make an event loop for the thread, and never close it."""
+    yield
+    ensure_event_loop().close()
+    asyncio.set_event_loop(None)
 
 
 def run(*cells: str) -> list[str]:
