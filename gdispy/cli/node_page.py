@@ -20,7 +20,7 @@ from gdispy.rules.node.status import Work
 from gdispy.runtime.greenlets import keep_running
 from gdispy.web.guard import Refused
 from gdispy.web.history import SAMPLE_INTERVAL, History, time_left
-from gdispy.web.request import Request
+from gdispy.web.request import Request, action_of
 
 if TYPE_CHECKING:
     from gdispy.node import Node
@@ -109,11 +109,7 @@ class NodeView:
         raise Refused(404, "the page of a node has no timeline: the pages of programs have")
 
     def act(self, order: dict[str, Any]) -> str:
-        word = order.get("do")
-        action = self._ACTIONS.get(word) if isinstance(word, str) else None
-        if action is None:
-            raise Refused(400, f"do must be one of {', '.join(self._ACTIONS)}")
-        return action(self, order)
+        return action_of(order, self._ACTIONS)(self, order)
 
     def _cpus(self, order: dict[str, Any]) -> str:
         cpus = order.get("cpus")

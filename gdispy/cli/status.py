@@ -13,40 +13,29 @@ from collections.abc import Sequence
 
 from gdispy.cli.interruption import interrupted
 from gdispy.cli.options import (
-    Once,
-    add_common_options,
-    add_secret_options,
-    add_tls_options,
     fail,
     parse,
     set_up_logging,
 )
-from gdispy.cli.scheduler_request import ask_scheduler
-from gdispy.client.shared_cluster import scheduler_place
+from gdispy.cli.scheduler_request import add_connection_options, add_scheduler_argument, ask_scheduler, scheduler_of
 from gdispy.client.tables import format_table
 from gdispy.errors import ConfigError, ConnectFailed, GdispyError
 from gdispy.protocol import client_names
 from gdispy.protocol.address import Address
 from gdispy.protocol.limits import printable, printable_lines
 from gdispy.protocol.messages import Overview, OverviewRequest
-from gdispy.transport.credentials import Secret, find_secret, with_tls
+from gdispy.transport.credentials import Secret
 
 
 def status_parser() -> argparse.ArgumentParser:
     """The options of `gdispy status`."""
     parser = argparse.ArgumentParser(prog="gdispy status", description="Show the status of a gdispy-scheduler.")
-    text = "host of the gdispy-scheduler (default: this machine)"
-    parser.add_argument("host", nargs="?", default="", metavar="HOST[:PORT]", help=text)
-    text = "the same, as an option like that of `gdispy`"
-    names = ("-n", "--scheduler_node", "--scheduler_host")
-    parser.add_argument(*names, dest="named", action=Once, default="", metavar="HOST[:PORT]", help=text)
+    add_scheduler_argument(parser)
     text = "print an object with `nodes`, `computations` and `notes`"
     parser.add_argument("--json", action="store_true", help=text)
     text = "show it again every SECONDS (default: 2), until Ctrl-C"
     parser.add_argument("--watch", nargs="?", type=float, const=2.0, default=None, metavar="SECONDS", help=text)
-    add_secret_options(parser)
-    add_tls_options(parser)
-    add_common_options(parser)
+    add_connection_options(parser)
     return parser
 
 
@@ -55,11 +44,7 @@ def status_main(words: Sequence[str] | None = None) -> int:
     options = parse(status_parser(), words)
     set_up_logging("gdispy: %(message)s", options.debug)
     try:
-        if options.host and options.named:
-            raise ConfigError("name one scheduler: HOST, or -n HOST")
-        secret = find_secret(options.secret, options.secret_file, options.insecure)
-        secret = with_tls(secret, options.certfile, options.keyfile)
-        place = scheduler_place(options.host or options.named, None)
+        secret, place = scheduler_of(options)
         if options.watch is None:
             print(_shown(ask(secret, *place), options.json))
             return 0

@@ -11,21 +11,16 @@ from collections.abc import Sequence
 
 from gdispy.cli.options import (
     Once,
-    add_common_options,
-    add_secret_options,
-    add_tls_options,
     fail,
     parse,
     set_up_logging,
 )
-from gdispy.cli.scheduler_request import ask_scheduler
-from gdispy.client.shared_cluster import scheduler_place
+from gdispy.cli.scheduler_request import add_connection_options, add_scheduler_argument, ask_scheduler, scheduler_of
 from gdispy.client.tables import format_table
 from gdispy.errors import ConfigError, GdispyError
 from gdispy.protocol.limits import printable
 from gdispy.protocol.messages import Usage, UsageRequest
 from gdispy.protocol.rows import UsageRow
-from gdispy.transport.credentials import find_secret, with_tls
 
 _ABOUT = """Show who has used the nodes of a gdispy-scheduler: for each user the jobs that have ended on nodes, and the
 CPU hours: the time that they ran, multiplied by their CPUs (dispy_cpus)."""
@@ -34,20 +29,14 @@ CPU hours: the time that they ran, multiplied by their CPUs (dispy_cpus)."""
 def usage_parser() -> argparse.ArgumentParser:
     """The options of `gdispy usage`."""
     parser = argparse.ArgumentParser(prog="gdispy usage", description=_ABOUT)
-    text = "host of the gdispy-scheduler (default: this machine)"
-    parser.add_argument("host", nargs="?", default="", metavar="HOST[:PORT]", help=text)
-    text = "the same, as an option like that of `gdispy`"
-    names = ("-n", "--scheduler_node", "--scheduler_host")
-    parser.add_argument(*names, dest="named", action=Once, default="", metavar="HOST[:PORT]", help=text)
+    add_scheduler_argument(parser)
     text = "the last DAYS days, today included (default: 30)"
     parser.add_argument("--days", type=int, action=Once, default=30, metavar="DAYS", help=text)
     text = "a row for each user (default), for each day, or for each user of each day"
     parser.add_argument("--by", choices=("user", "day", "both"), default="user", help=text)
     text = "print a list of rows: `day`, `user`, `finished`, `failed`, `other`, `seconds` (of CPUs)"
     parser.add_argument("--json", action="store_true", help=text)
-    add_secret_options(parser)
-    add_tls_options(parser)
-    add_common_options(parser)
+    add_connection_options(parser)
     return parser
 
 
@@ -56,13 +45,9 @@ def usage_main(words: Sequence[str] | None = None) -> int:
     options = parse(usage_parser(), words)
     set_up_logging("gdispy: %(message)s", options.debug)
     try:
-        if options.host and options.named:
-            raise ConfigError("name one scheduler: HOST, or -n HOST")
         if not 1 <= options.days <= 36500:
             raise ConfigError("--days takes a number of days, at least 1")
-        secret = find_secret(options.secret, options.secret_file, options.insecure)
-        secret = with_tls(secret, options.certfile, options.keyfile)
-        place = scheduler_place(options.host or options.named, None)
+        secret, place = scheduler_of(options)
         found = ask_scheduler(secret, *place, UsageRequest(1, options.days), Usage)
     except (GdispyError, OSError) as error:
         return fail("gdispy usage", error)

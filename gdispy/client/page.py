@@ -33,7 +33,7 @@ from gdispy.protocol.messages import NodeCommand, Reply, Status, StatusRequest
 from gdispy.runtime.greenlets import keep_running
 from gdispy.web.guard import Refused
 from gdispy.web.history import SAMPLE_INTERVAL, History, time_left
-from gdispy.web.request import Request
+from gdispy.web.request import Request, action_of
 from gdispy.web.server import PageServer
 
 if TYPE_CHECKING:
@@ -361,11 +361,7 @@ class ProgramView:
     # Actions
 
     def act(self, order: dict[str, Any]) -> str:
-        word = order.get("do")
-        action = self._ACTIONS.get(word) if isinstance(word, str) else None
-        if action is None:
-            raise Refused(400, f"do must be one of {', '.join(self._ACTIONS)}")
-        return action(self, order)
+        return action_of(order, self._ACTIONS)(self, order)
 
     def _cancel(self, order: dict[str, Any]) -> str:
         number = order.get("job")

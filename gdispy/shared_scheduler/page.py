@@ -26,7 +26,7 @@ from gdispy.shared_scheduler.client_proxy import ClientProxy
 from gdispy.shared_scheduler.service import SharedScheduler
 from gdispy.web.guard import Refused
 from gdispy.web.history import SAMPLE_INTERVAL, History, time_left
-from gdispy.web.request import Request
+from gdispy.web.request import Request, action_of
 
 #: Lines that explain why nodes take nothing.
 PROBLEMS = 100
@@ -196,11 +196,7 @@ class SchedulerView:
     # Actions
 
     def act(self, order: dict[str, Any]) -> str:
-        word = order.get("do")
-        action = self._ACTIONS.get(word) if isinstance(word, str) else None
-        if action is None:
-            raise Refused(400, f"do must be one of {', '.join(self._ACTIONS)}")
-        return action(self, order)
+        return action_of(order, self._ACTIONS)(self, order)
 
     def _cancel_all(self, order: dict[str, Any]) -> str:
         computation, proxy = self._computation_of(order)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qs
 
 from gdispy.web.guard import Refused
@@ -132,6 +132,17 @@ class Answer:
             headers.append(("Content-Length", str(len(self.body))))
         start(f"{self.code} {_REASONS[self.code]}", headers)
         return [self.body] if isinstance(self.body, bytes) else self.body
+
+
+Action = TypeVar("Action")
+
+
+def action_of(order: dict[str, Any], actions: Mapping[str, Action]) -> Action:
+    """The action that the word `do` of an order names. Raises Refused."""
+    word = order.get("do")
+    if not isinstance(word, str) or word not in actions:
+        raise Refused(400, f"do must be one of {', '.join(actions)}")
+    return actions[word]
 
 
 def json_answer(value: object, code: int = 200, headers: tuple[tuple[str, str], ...] = ()) -> Answer:
