@@ -13,7 +13,6 @@ import nbformat
 import pytest
 from jupyter_client.blocking import BlockingKernelClient
 from jupyter_client.manager import KernelManager, start_new_kernel
-from jupyter_core.utils import ensure_event_loop
 
 from tests.support.waiting import eventually
 
@@ -21,11 +20,20 @@ LIMIT = 60
 
 
 @pytest.fixture(autouse=True)
-def loop() -> Iterator[None]:
-    """Jupyter's clients make an event loop for the thread, and never close it."""
+def loops(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Jupyter's clients make event loops, and never close them."""
+    made: list[asyncio.AbstractEventLoop] = []
+    make = asyncio.new_event_loop
+
+    def noted() -> asyncio.AbstractEventLoop:
+        made.append(make())
+        return made[-1]
+
+    monkeypatch.setattr(asyncio, "new_event_loop", noted)
     yield
-    ensure_event_loop().close()
-    asyncio.set_event_loop(None)
+    for loop in made:
+        if not loop.is_running():
+            loop.close()
 
 
 def run(*cells: str) -> list[str]:
