@@ -22,7 +22,7 @@ from gdispy.client.tables import format_table
 from gdispy.errors import ConfigError, ConnectFailed, GdispyError
 from gdispy.protocol import client_names
 from gdispy.protocol.address import Address
-from gdispy.protocol.limits import printable, printable_lines
+from gdispy.protocol.limits import printable, printable_for_log
 from gdispy.protocol.messages import Overview, OverviewRequest
 from gdispy.transport.credentials import Secret
 
@@ -107,5 +107,5 @@ def overview_lines(overview: Overview) -> list[str]:
         who = f"{printable(source)} ({printable(address) or 'away'})"
         rows.append((who, printable(name[:20]), str(waiting), str(running)))
     # Texts of peers: a line after the first must not look like a separate note.
-    notes = ["", *(printable_lines(each).replace("\n", "\n    ") for each in overview.notes)] if overview.notes else []
+    notes = ["", *map(printable_for_log, overview.notes)] if overview.notes else []
     return [*format_table(nodes, " | ", (30, 5, 6)), "", *format_table(rows, " | ", (30, 20, 9, 8)), *notes]

@@ -118,11 +118,10 @@ def _ignores_interrupts(pid: int) -> bool:
 def is_below(pid: int, ancestor: int) -> bool:
     """Whether a living process is a descendant of `ancestor`."""
     while pid > 1:
-        try:
-            with builtins.open(f"/proc/{pid}/stat", "rb") as file:
-                pid = int(file.read().rpartition(b")")[2].split()[1])
-        except (OSError, IndexError):
+        fields = _fields(pid)
+        if not fields:
             return False
+        pid = int(fields[1])
         if pid == ancestor:
             return True
     return False
@@ -151,12 +150,18 @@ def kill_descendants(pid: int, spare: frozenset[int] = frozenset()) -> bool:
     return were_any
 
 
-def _is_zombie(pid: int) -> bool:
+def _fields(pid: int) -> list[bytes]:
+    """What /proc/PID/stat has after the name of the program, from the state on; [] when the process is gone."""
     try:
         with builtins.open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
+            return file.read().rpartition(b")")[2].split()
     except OSError:
-        return True
+        return []
+
+
+def _is_zombie(pid: int) -> bool:
+    fields = _fields(pid)
+    return not fields or fields[0] in (b"Z", b"X")
 
 
 def _reap(pids: list[int]) -> None:
@@ -189,41 +194,25 @@ def tree_bytes(tree: list[int]) -> int:
 
 def _origin(pid: int) -> tuple[int, int]:
     """The parent of a process, and the address of its stack, which changes with each exec; 0 if that is not known."""
-    try:
-        with builtins.open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
-    except OSError:
-        return 0, 0
-    return int(fields[1]), int(fields[25])
+    fields = _fields(pid)
+    return (int(fields[1]), int(fields[25])) if fields else (0, 0)
 
 
 def is_stopped(pid: int) -> bool:
     """Whether a signal or a debugger has stopped a process."""
-    try:
-        with builtins.open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] in (b"T", b"t")
-    except OSError:
-        return False
+    fields = _fields(pid)
+    return bool(fields) and fields[0] in (b"T", b"t")
 
 
 def processor_seconds(pid: int) -> float:
     """CPU time of one process and of its children that it has waited for; 0 when it is gone."""
-    try:
-        with builtins.open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
-    except OSError:
-        return 0.0
-    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    return sum(map(int, _fields(pid)[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 def began(pid: int) -> int:
     """Start time of a process, in ticks since boot: with its pid, it identifies the process. 0 if there is none."""
-    try:
-        with builtins.open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
-    except OSError:
-        return 0
-    return 0 if fields[0] in (b"Z", b"X") else int(fields[19])
+    fields = _fields(pid)
+    return 0 if not fields or fields[0] in (b"Z", b"X") else int(fields[19])
 
 
 def end_marked(name: str, value: str) -> None:
