@@ -113,10 +113,11 @@ def running_node() -> Iterator[NodePlace]:
 
 @contextlib.contextmanager
 def node_with(secret_file: str, *options: str) -> Iterator[NodePlace]:
-    """A node with two CPUs and this secret."""
-    with tempfile.TemporaryFile() as errors:
+    """A node with two CPUs and this secret, in a new directory: results that former nodes have kept would slow it."""
+    with tempfile.TemporaryFile() as errors, tempfile.TemporaryDirectory(prefix="gdispy-bench-") as prefix:
         program = str(Path(sys.executable).with_name("gdispy-node"))
         command = [program, "--daemon", "--cpus", str(CPUS), "-i", "127.0.0.1", "-p", "0", *options]
+        command += [] if "--dest_path_prefix" in options else ["--dest_path_prefix", prefix]
         with started([*command, "--secret-file", secret_file], stderr=errors) as process:
             assert process.stdout is not None
             try:
