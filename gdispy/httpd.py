@@ -82,7 +82,7 @@ class DispyHTTPServer:
         self._clusters: dict[str, JobCluster] = {}
         tls = tls_files(certfile, keyfile, True, "") if certfile or keyfile else None
         port = config.port_number(config.HTTPServerPort if port is None else port, "port")
-        self._server = PageServer(self._view, _host(host, tls), port, tls, _checked_token(token))
+        self._server = PageServer(self._view, _host(host, tls), port, tls, _checked_token(token), self._view.source)
         self._server.add_routes(self._routes())
         self._hub.call(start, self._hub, self._view, self._server, [])
         if cluster is not None:

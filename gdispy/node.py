@@ -6,6 +6,7 @@ never unpickles anything."""
 
 from __future__ import annotations
 
+import gc
 import itertools
 import logging
 import os
@@ -175,6 +176,7 @@ class Node:
         self._spool = NodeSpool(own if settings.private else prefix, self.instance, settings.spool_size, self._on_spool)
         for history in self._spool.load(settings.spool_age) if not settings.private else ():
             self._rules.restore(history, self._began)
+        gc.freeze()  # Or each full collection would look through all restored results, which slows short jobs.
         self._workers = ProcessManager(self._rules, self._pump, setting, self.instance)
         self._workers.backlog = lambda: max((each.connection.backlog for each in self._links.values()), default=0)
         self._workers.monitor.is_disk_full = lambda: is_disk_full(prefix, settings.disk_floor)
@@ -183,6 +185,7 @@ class Node:
         self._workers.on_defect = self._on_defect
         self._announcer: Announcer | None = None
         self._is_draining = False
+        self.watch_jobs = self._rules.watch_jobs
 
     def run(self, on_ready: Callable[[], None] = lambda: None) -> None:
         """Run until `stop` is called. Raises the error that broke the node."""
@@ -276,6 +279,11 @@ class Node:
             f"{self._name} at {Address(self.host, self.port)}, {uptime}",
             *map(printable, self._rules.standing(now)),
         ]
+
+    @property
+    def spool_size(self) -> int:
+        """Bytes of results on the disk that wait for schedulers."""
+        return self._spool.size
 
     def overview(self) -> tuple[NodeOverviewRow, list[str], list[Work]]:
         """The node, why it takes no jobs, and its computations."""

@@ -109,8 +109,8 @@ def _refuse_other_systems() -> None:
 def _serve_page(node: Node, page: PageOptions, secret: Secret, directory: str) -> None:
     from gdispy.cli.node_page import NodeView  # It imports a web server.
 
-    view = NodeView(node, page.admin)
-    page.serve(view, secret.tls, directory)
+    view = NodeView(node, page.admin, page.metrics_computations)
+    page.serve(view, view.source, secret.tls, directory)
     view.begin()
 
 

@@ -13,6 +13,7 @@ import gevent
 
 from gdispy import config
 from gdispy.cli.node import count_cpus
+from gdispy.cli.node_metrics import NodeMetrics
 from gdispy.errors import ConfigError
 from gdispy.protocol.address import Address
 from gdispy.protocol.limits import printable_lines, shortened
@@ -29,8 +30,9 @@ if TYPE_CHECKING:
 class NodeView:
     """What the page of a node shows."""
 
-    def __init__(self, node: Node, admin: bool) -> None:
+    def __init__(self, node: Node, admin: bool, most_computations: int) -> None:
         self.admin = admin
+        self.source = NodeMetrics(node, most_computations)
         self._node = node
         self._history = History()
         #: Jobs that have ended, of all computations since the page is served, and of those that are here now.
@@ -39,11 +41,13 @@ class NodeView:
         self._since: dict[bytes, float] = {}
 
     def begin(self) -> None:
+        self._node.watch_jobs(self.source)
         keep_running(self._tick, what="the samples of the page")
 
     def _tick(self) -> None:
         while True:
             row, _, work = self._node.overview()
+            self.source.count()
             now = time.time()
             self._ended += sum(max(0, each.done - self._done.get(each.id, 0)) for each in work)
             self._done = {each.id: each.done for each in work}

@@ -10,32 +10,39 @@ import os
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-from gdispy.cli.options import ResolvedOptions
+from gdispy.cli.options import ResolvedOptions, is_given, within
 from gdispy.errors import ConfigError
+from gdispy.web.job_metrics import MOST_COMPUTATIONS
 
 if TYPE_CHECKING:
     from gdispy.transport.tls import Tls
+    from gdispy.web.metrics import Source
     from gdispy.web.server import View
 
 
 #: The port of dispy's web monitor.
 DISPY_PORT = 8181
+#: Characters that a token has at least.
+SHORTEST_TOKEN = 16
 
 
 class PageOptions(NamedTuple):
-    """Where the page is served, and whether its actions are allowed."""
+    """Where the page is served, whether its actions are allowed, and how its metrics are read."""
 
     host: str
     port: int
     admin: bool
+    #: The token of the metrics, '' for none; and how many computations they name.
+    metrics_token: str = ""
+    metrics_computations: int = MOST_COMPUTATIONS
 
-    def serve(self, view: View, tls: Tls | None, directory: str) -> None:
+    def serve(self, view: View, source: Source, tls: Tls | None, directory: str) -> None:
         """Serve a page with the token in this directory, or a new one without a directory, and print its URL. Where
         that would go to a log, the file with the token is named instead. Raises ConfigError."""
         from gdispy.web.server import PageServer  # A web server, which few daemons need.
         from gdispy.web.token_file import TOKEN_FILE, token_of
 
-        server = PageServer(view, self.host, self.port, tls, token_of(directory))
+        server = PageServer(view, self.host, self.port, tls, token_of(directory), source, self.metrics_token)
         server.start()
         is_seen = not directory or (sys.stderr is not None and sys.stderr.isatty())
         shown = server.url if is_seen else f"{server.address} (its token is in {os.path.join(directory, TOKEN_FILE)})"
@@ -50,16 +57,38 @@ def add_page_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--httpd", action="store_true", help=text)
     text = "let the page cancel jobs, and change and drain nodes; without it the page only shows"
     group.add_argument("--http_admin", "--http-admin", action="store_true", help=text)
+    text = "file with the token that Prometheus sends for /metrics; without it, only programs on this machine get them"
+    group.add_argument("--metrics_token_file", "--metrics-token-file", default="", metavar="FILE", help=text)
+    text = f"computations that metrics name; others count as 'other' (default: {MOST_COMPUTATIONS}; 0: name none)"
+    group.add_argument("--metrics_computations", "--metrics-computations", type=int, metavar="NUMBER", help=text)
 
 
 def page_options(options: ResolvedOptions) -> PageOptions | None:
     """The options, checked; None if no page is wanted. Raises ConfigError."""
     place = options.read("http", _place, None) or (("127.0.0.1", DISPY_PORT) if options.httpd else None)
+    names = ("http_admin", "metrics_token_file", "metrics_computations")
     if place is None:
-        if options.http_admin:
-            raise ConfigError("--http_admin needs --http [HOST:]PORT")
+        for name in names:
+            if is_given(getattr(options, name)):
+                raise ConfigError(f"--{name} needs --http [HOST:]PORT")
         return None
-    return PageOptions(*place, bool(options.http_admin))
+    most = options.read("metrics_computations", within(0, 10_000), MOST_COMPUTATIONS)
+    return PageOptions(*place, bool(options.http_admin), options.read("metrics_token_file", _token_in, ""), int(most))
+
+
+def _token_in(path: str) -> str:
+    """The token in a file, which is not that of the page. Raises ConfigError."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            token = file.read(1000).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
+        raise ConfigError(
+            f"{path} must have one line with a token of {SHORTEST_TOKEN} characters or more without spaces, such as "
+            "that of: openssl rand -hex 32"
+        )
+    return token
 
 
 def _place(text: str) -> tuple[str, int]:

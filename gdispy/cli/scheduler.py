@@ -211,9 +211,8 @@ def scheduler_main(words: Sequence[str] | None = None) -> int:
 def _serve_page(sharing: SharedScheduler, page: PageOptions, secret: Secret) -> None:
     from gdispy.shared_scheduler.page import SchedulerView  # It imports a web server.
 
-    view = SchedulerView(sharing, page.admin)
-    directory = sharing.directory
-    page.serve(view, secret.tls, directory)
+    view = SchedulerView(sharing, page.admin, page.metrics_computations)
+    page.serve(view, view.source, secret.tls, sharing.directory)
     view.begin()
 
 

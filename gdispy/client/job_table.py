@@ -38,13 +38,13 @@ logger = logging.getLogger("gdispy")
 class JobWatch(Protocol):
     """Watches the jobs of one cluster."""
 
-    def started(self, started: Started) -> None:
+    def started_jobs(self, started: Started) -> None:
         """These jobs have started."""
 
-    def ended(self, ended: Ended, picks: list[int] | None) -> None:
+    def ended_jobs(self, ended: Ended, picks: list[int] | None) -> None:
         """The jobs at these indices of the message (None for all) end; the table still has them."""
 
-    def lost(self, node: bytes) -> None:
+    def lost_node(self, node: bytes) -> None:
         """A node is lost, or closed."""
 
 
@@ -92,19 +92,18 @@ class JobTable:
         """The jobs at the indices `picks` of the message (None for all) have ended."""
         jobs, recovery, is_program, is_plain = self.jobs, self._recovery, self._is_program, self._is_plain
         on_job, on_status = self._callbacks.on_job, self._callbacks.on_status
-        columns: list[list[Any]] = [ended.jobs, ended.statuses, ended.starts, ended.ends, ended.exceptions]
-        columns += [ended.results, ended.outputs, ended.errors, ended.truncated]
-        if picks is not None:
-            columns = [[column[place] for place in picks] for column in columns]
+        columns = _columns(ended, picks)
         gates: list[Gate] = []
         address, before, seen, sent = ended.address, len(jobs), 0, 0
-        self._note(ended, picks, columns)
+        node, submitted = self._nodes.get(ended.node), []
+        self._tell_ended(ended, picks, columns[0], node)
         rows = zip(*columns, strict=True)
         try:
             for number, code, start, end, exception, result, output, error, left_out in rows:
                 job = jobs[number]
                 arguments = job._arguments
                 size = len(arguments) if type(arguments) is bytes else self._let_go(job)
+                submitted.append(job.submit_time)
                 job._result = None
                 job._payload = Plain(result) if is_plain and result else result
                 job.ip_addr = address
@@ -138,9 +137,10 @@ class JobTable:
                     self._places.pop(number, None)
                     self._callbacks.give_status(self._nodes.get(ended.node), job)
         finally:
-            node = self._nodes.get(ended.node)
             if node is not None:
                 node.finished(ended, picks, seen, sent)
+            if len(submitted) == len(columns[0]):  # Otherwise the message is faulty.
+                self.record.note(node.name if node is not None else address, *columns[:2], submitted, *columns[2:5])
             # After the last job, or the user's thread would wake up in between and compete for the interpreter.
             self._count.end(before - len(jobs), len(columns[1]) - columns[1].count(job_status.FINISHED))
             for gate in gates:
@@ -148,17 +148,12 @@ class JobTable:
             if self.live.is_active:
                 self.live.finish(columns[0])
 
-    def _note(self, ended: Ended, picks: list[int] | None, columns: list[list[Any]]) -> None:
-        """Record the jobs of a message, for reports and for a page."""
+    def _tell_ended(self, ended: Ended, picks: list[int] | None, jobs: list[JobId], node: DispyNode | None) -> None:
+        """Tell those that watch of jobs that end, before callbacks are called with them."""
         if self.watch is not None:
-            self.watch.ended(ended, picks)
-        node, jobs = self._nodes.get(ended.node), self.jobs
-        numbers, statuses, starts, ends, exceptions = columns[:5]
-        submitted = [jobs[number].submit_time if number in jobs else 0.0 for number in numbers]
+            self.watch.ended_jobs(ended, picks)
         if self.on_ended is not None and node is not None:
-            self.on_ended(numbers, node)
-        name = node.name if node is not None else ended.address
-        self.record.note(name, numbers, statuses, submitted, starts, ends, exceptions)
+            self.on_ended(jobs, node)
 
     def show_rest(self, ended: Ended, picks: list[int] | None) -> None:
         """Show what has not been shown yet of the output of jobs that are about to `end`."""
@@ -233,7 +228,7 @@ class JobTable:
     def begin(self, started: Started) -> None:
         """Jobs have started."""
         if self.watch is not None:
-            self.watch.started(started)
+            self.watch.started_jobs(started)
         node = self._nodes.get(started.node)
         for number, began in zip(started.jobs, started.times, strict=True):
             job = self.jobs.get(number)
@@ -282,7 +277,7 @@ class JobTable:
     def lose_node(self, node: bytes) -> None:
         """A node is lost, and its jobs run again elsewhere."""
         if self.watch is not None:
-            self.watch.lost(node)
+            self.watch.lost_node(node)
         lost = [number for number, place in self._places.items() if place == node]
         for number in lost:
             del self._places[number]
@@ -303,6 +298,13 @@ class JobTable:
             if job._gate is not None:
                 job._gate.open()
         self._count.end(len(jobs), len(jobs))
+
+
+def _columns(ended: Ended, picks: list[int] | None) -> list[list[Any]]:
+    """What a table needs of a message, by columns."""
+    columns: list[list[Any]] = [ended.jobs, ended.statuses, ended.starts, ended.ends, ended.exceptions]
+    columns += [ended.results, ended.outputs, ended.errors, ended.truncated]
+    return columns if picks is None else [[column[place] for place in picks] for column in columns]
 
 
 def _name_of(node: DispyNode | None) -> str:

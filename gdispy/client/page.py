@@ -22,6 +22,7 @@ import gevent.event
 from gdispy import config
 from gdispy.client.engine import ClusterEngine, Stage
 from gdispy.client.job import STATUS_NAMES, DispyJob
+from gdispy.client.metrics import ProgramMetrics
 from gdispy.client.page_jobs import Failure, PageJobs, Row, shown_id
 from gdispy.client.questions import Reported
 from gdispy.client.status import DispyNode
@@ -29,7 +30,7 @@ from gdispy.errors import ClusterClosed, ConfigError, ForkedError
 from gdispy.hub import Hub
 from gdispy.protocol.ids import Instance, JobId
 from gdispy.protocol.limits import printable_lines, shortened
-from gdispy.protocol.messages import NodeCommand, Reply, Status, StatusRequest
+from gdispy.protocol.messages import Ended, NodeCommand, Reply, Started, Status, StatusRequest
 from gdispy.runtime.greenlets import keep_running
 from gdispy.web.guard import Refused
 from gdispy.web.history import SAMPLE_INTERVAL, History, time_left
@@ -79,19 +80,32 @@ def outside(hub: Hub, function: Callable[[], T], limit: float = ACTION_LIMIT) ->
 class ClusterWatch:
     """One cluster, as the page shows it."""
 
-    def __init__(self, engine: ClusterEngine, started: float) -> None:
+    def __init__(self, engine: ClusterEngine, started: float, metrics: ProgramMetrics) -> None:
         self.engine, self.started = engine, started
+        self._metrics = metrics
         self.records = PageJobs(engine.table.jobs, engine.nodes)
         self.problems: list[str] = []
         #: CPUs in use, by node, at the last tick; and the jobs that had ended there.
         self.busy: dict[bytes, int] = {}
         self._done: dict[bytes, int] = {}
-        engine.table.watch = self.records
+        engine.table.watch = self
         if engine.stage is Stage.OPEN:
             engine.open()  # Nodes now report their free resources.
 
     def leave(self) -> None:
         self.engine.table.watch = None
+
+    def started_jobs(self, started: Started) -> None:
+        self.records.started_jobs(started)
+
+    def ended_jobs(self, ended: Ended, picks: list[int] | None) -> None:
+        jobs = self.engine.table.jobs
+        numbers = ended.jobs if picks is None else [ended.jobs[place] for place in picks]
+        self._metrics.count(self.engine.name, ended, picks, [jobs[number].submit_time for number in numbers])
+        self.records.ended_jobs(ended, picks)
+
+    def lost_node(self, node: bytes) -> None:
+        self.records.lost_node(node)
 
     @property
     def is_open(self) -> bool:
@@ -164,6 +178,7 @@ class ProgramView:
         self.admin, self.show_arguments = admin, show_arguments
         self._hub, self._title = hub, title
         self.watches: list[ClusterWatch] = []
+        self.source = ProgramMetrics(lambda: self.watches)
         #: The number of jobs that there will be, if that is known; called in the hub.
         self.expected: Callable[[], int] | None = None
         self._history = History()
@@ -183,7 +198,7 @@ class ProgramView:
 
     def add(self, engine: ClusterEngine, started: float) -> None:
         if all(watch.engine is not engine for watch in self.watches):
-            self.watches.append(ClusterWatch(engine, started))
+            self.watches.append(ClusterWatch(engine, started, self.source))
 
     def remove(self, engine: ClusterEngine) -> None:
         for watch in [watch for watch in self.watches if watch.engine is engine]:
@@ -537,7 +552,7 @@ def serve(
     hub = cluster._hub
     view = ProgramView(hub, _program_name(), bool(show_arguments), bool(admin))
     view.expected = expected
-    server = PageServer(view, host, port, cluster._secret.tls)
+    server = PageServer(view, host, port, cluster._secret.tls, "", view.source)
     hub.call(start, hub, view, server, [cluster])
     page = ServedPage(hub, view, server)
     print(f"The page of {cluster.name}: {page.url}", file=sys.stderr, flush=True)

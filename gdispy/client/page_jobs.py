@@ -90,16 +90,16 @@ class PageJobs:
             if job.start_time is not None:
                 self.running[number] = b""
 
-    def started(self, started: Started) -> None:
+    def started_jobs(self, started: Started) -> None:
         for number in started.jobs:
             if number in self._jobs:
                 self.running[number] = started.node
 
-    def lost(self, node: bytes) -> None:
+    def lost_node(self, node: bytes) -> None:
         for number in [number for number, place in self.running.items() if place == node]:
             del self.running[number]
 
-    def ended(self, ended: Ended, picks: list[int] | None) -> None:
+    def ended_jobs(self, ended: Ended, picks: list[int] | None) -> None:
         chosen: Iterable[int] = range(len(ended.jobs)) if picks is None else picks
         index = self._place(ended.node, ended.address)
         failed: deque[int] = deque(maxlen=FAILURES)

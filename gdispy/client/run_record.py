@@ -78,7 +78,8 @@ class RunRecord:
     def _keep(self, node: str, columns: Sequence[Sequence[Any]]) -> None:
         *rows, exceptions = columns
         if not self._is_broken:
-            errors = {place: error_line(text) for place, text in enumerate(exceptions) if text}
+            failed = any(exceptions)
+            errors = {place: error_line(text) for place, text in enumerate(exceptions) if text} if failed else {}
             data = msgpack.packb([node, *rows, errors])
             try:
                 self._append(data)

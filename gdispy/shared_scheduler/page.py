@@ -18,11 +18,12 @@ from gdispy import config
 from gdispy.protocol import job_status
 from gdispy.protocol.ids import ComputationId, Instance, JobId
 from gdispy.protocol.limits import printable_lines, shortened
-from gdispy.protocol.messages import NO_LIMIT, Cancel, Ended, Release
+from gdispy.protocol.messages import NO_LIMIT, Cancel, Ended, Release, Run
 from gdispy.rules.scheduler.computation import Computation
 from gdispy.rules.scheduler.node_record import NodeRecord, NodeStage
 from gdispy.runtime.greenlets import keep_running
 from gdispy.shared_scheduler.client_proxy import ClientProxy
+from gdispy.shared_scheduler.metrics import SchedulerMetrics, name_of, running_of, state_of
 from gdispy.shared_scheduler.service import SharedScheduler
 from gdispy.web.guard import Refused
 from gdispy.web.history import SAMPLE_INTERVAL, History, time_left
@@ -35,8 +36,9 @@ PROBLEMS = 100
 class SchedulerView:
     """What the page of a scheduler shows."""
 
-    def __init__(self, sharing: SharedScheduler, admin: bool) -> None:
+    def __init__(self, sharing: SharedScheduler, admin: bool, most_computations: int) -> None:
         self.admin = admin
+        self.source = SchedulerMetrics(sharing, most_computations)
         self._sharing = sharing
         self._history = History()
         #: Jobs that have ended, and that have ended without a result, by computation, since the page is served.
@@ -46,10 +48,14 @@ class SchedulerView:
         self._opened: dict[ComputationId, float] = {}
 
     def begin(self) -> None:
-        self._sharing.on_ended = self._note_end
+        self._sharing.watch = self
         keep_running(self._tick, what="the samples of the page")
 
-    def _note_end(self, message: Ended) -> None:
+    def arrived(self, message: Run) -> None:
+        self.source.arrived(message)
+
+    def ended(self, message: Ended) -> None:
+        self.source.ended(message)
         count = len(message.jobs)
         failed = count - message.statuses.count(job_status.FINISHED)
         for counts in (self._all, self._ended.setdefault(message.computation, [0, 0])):
@@ -59,6 +65,7 @@ class SchedulerView:
     def _tick(self) -> None:
         while True:
             known = self._sharing.rules.state.computations
+            self.source.forget()
             for gone in self._ended.keys() - known.keys():
                 del self._ended[gone]
             for gone in self._opened.keys() - known.keys():
@@ -96,12 +103,12 @@ class SchedulerView:
 
     def _computation(self, computation: Computation) -> dict[str, object]:
         proxy = self._owner(computation.id)
-        running = self._running(computation)
+        running = running_of(computation, list(self._sharing.rules.state.nodes.values()))
         ended, failed = self._ended.get(computation.id, (0, 0))
         is_away = proxy is not None and proxy.connection is None
         return {
             "id": computation.id.hex(),
-            "name": computation.prepare.name if computation.prepare is not None else "?",
+            "name": name_of(computation),
             "client": proxy.mailbox.name if proxy is not None else "",
             "state": "closing" if computation.closing else "away" if is_away else "open",
             "started": self._opened.get(computation.id),
@@ -111,11 +118,6 @@ class SchedulerView:
             "running": running,
             "waiting": len(computation.tasks) - running,
         }
-
-    def _running(self, computation: Computation) -> int:
-        """Nodes also have jobs that were sent ahead, which wait there."""
-        known = ((node, node.assignments.get(computation.id)) for node in self._sharing.rules.state.nodes.values())
-        return sum(min(node.cpus, len(each.placed)) for node, each in known if each is not None)
 
     def _owner(self, computation: ComputationId) -> ClientProxy | None:
         for proxy in self._sharing.clients.values():
@@ -153,16 +155,15 @@ class SchedulerView:
             known = computations.get(number)
             if assignment.placed and known is not None:
                 proxy = self._owner(number)
-                name = known.prepare.name if known.prepare is not None else "?"
                 whose = f" of {proxy.mailbox.name}" if proxy is not None else ""
-                runs.append(f"{name}{whose}: {len(assignment.placed)}")
+                runs.append(f"{name_of(known)}{whose}: {len(assignment.placed)}")
         return {
             "id": node.instance.hex(),
             "name": node.name,
             "address": node.place,
             "cpus": node.cpus,
             "busy": min(node.load, node.cpus),
-            "state": _state_of(node),
+            "state": state_of(node),
             "versions": f"Python {node.python}, {node.platform}",
             "done": sum(each.done for _, each in assignments),
             "seconds": round(sum(each.seconds for _, each in assignments), 2),
@@ -262,13 +263,3 @@ def _id_of(order: dict[str, Any], name: str) -> bytes:
         return bytes.fromhex(order[name])
     except (KeyError, TypeError, ValueError):
         raise Refused(400, f"{name} is missing, or not an id") from None
-
-
-def _state_of(node: NodeRecord) -> str:
-    if node.stage is not NodeStage.ACTIVE:
-        return "away" if node.stage is NodeStage.AWAY else "connecting"
-    if node.silent:
-        return "silent"
-    if node.offer.allowed == 0:
-        return "drained"
-    return "ready" if node.cpus else "offers no CPUs"

@@ -10,13 +10,14 @@ not.
 
 from __future__ import annotations
 
+import gc
 import logging
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import gevent
 import gevent.event
@@ -48,6 +49,7 @@ from gdispy.protocol.messages import (
     Prepare,
     ProgressAcked,
     Release,
+    Run,
     Usage,
     UsageRequest,
 )
@@ -124,6 +126,16 @@ class SharedSchedulerSettings:
     multicast: bool = False
 
 
+class JobWatch(Protocol):
+    """Watches the jobs of all clients. Its methods are called in the scheduler's loop."""
+
+    def arrived(self, message: Run) -> None:
+        """A client has submitted jobs."""
+
+    def ended(self, message: Ended) -> None:
+        """Jobs have ended."""
+
+
 class SharedScheduler:
     """One shared scheduler."""
 
@@ -156,8 +168,8 @@ class SharedScheduler:
         self._proxy_of: dict[Peer, ClientProxy] = {}
         self._connections: dict[Peer, Connection] = {}
         self._stop = gevent.event.Event()
-        #: Told of the jobs that end; None while no page counts them.
-        self.on_ended: Callable[[Ended], None] | None = None
+        #: Is told of the jobs that arrive and end; None while no page counts them.
+        self.watch: JobWatch | None = None
         self._listener = Listener(
             hosts[0],
             settings.port,
@@ -195,6 +207,7 @@ class SharedScheduler:
             self._scheduler.rules.keeps_progress = self._store.remembers
             for history in self._store.histories:
                 self._scheduler.put(self._restore, history)
+            self._scheduler.put(_exempt_restored)
             self._listener.start()
             wanted = targets.parse(self._settings.nodes, self._settings.node_port)
             self._scheduler.seek(wanted.targets, wanted.look, self._settings.node_port)
@@ -248,6 +261,11 @@ class SharedScheduler:
         """The directory of the journal, '' for none."""
         return self._settings.journal
 
+    @property
+    def journal_size(self) -> int:
+        """Bytes of the journal, without large payloads; 0 without one."""
+        return self._store.size
+
     def order(self, stimulus: Callable[[float], Effects]) -> None:
         """Let the rules do something soon, in order with the messages of clients."""
         self._scheduler.put(stimulus)
@@ -257,8 +275,8 @@ class SharedScheduler:
         self._scheduler.put(lambda now: self._forward(proxy, [message], now))
 
     def _note_end(self, message: Ended) -> None:
-        if self.on_ended is not None:
-            self.on_ended(message)
+        if self.watch is not None:
+            self.watch.ended(message)
 
     # Connections
 
@@ -372,6 +390,8 @@ class SharedScheduler:
             self._store.accept(proxy.mailbox.instance, proxy.mailbox.name, each)
             proxy.keep_files(each)
             self._seek_for(proxy, each)
+            if self.watch is not None and isinstance(each, Run):
+                self.watch.arrived(each)
             if isinstance(each, Prepare):
                 self._scheduler.rules.object_to(each.computation, refusal(each.files, each.contents))
         forward = [self._for_nodes(each) if isinstance(each, Open | Prepare) else each for each in messages]
@@ -524,6 +544,12 @@ class SharedScheduler:
 
     def _release_all(self, proxy: ClientProxy, now: float) -> Effects:
         return self._forward(proxy, [Release(each) for each in proxy.mailbox.computations], now)
+
+
+def _exempt_restored(now: float) -> Effects:
+    """Exempt restored jobs from garbage collection: each full one would look through all of them."""
+    gc.freeze()
+    return []
 
 
 def weight_of(name: str, address: str, weights: dict[str, float]) -> float | None:

@@ -182,6 +182,11 @@ class SchedulerStore:
                 logger.error("the journal could not be made smaller: %s", error)
             self._compact_at = max(COMPACT_SIZE, COMPACT_GROWTH * journal.size)
 
+    @property
+    def size(self) -> int:
+        """Bytes of the journal, without large payloads."""
+        return self._journal.size if self._journal is not None else 0
+
     def accept(self, client: Instance, name: str, message: Message) -> None:
         """Record a client's message that is about to be acknowledged as accepted."""
         if self._journal is None:

@@ -136,6 +136,21 @@ class Guard:
         if not _equal(headers.get("x-gdispy-page", ""), session.page_key):
             raise Refused(403, "the header X-Gdispy-Page is missing or wrong: reload the page")
 
+    def check_reader(self, headers: Mapping[str, str], own: str, address: str, now: float) -> None:
+        """Refuse a request for metrics. `own` is their token; without one, they are for programs on this machine that
+        ask directly. The token of the page is accepted, too. Raises Refused."""
+        sent = headers.get("authorization")
+        if sent is not None:
+            if not _equal(_token_of(sent), own):
+                self._check_token(_token_of(sent), address, now)
+            return
+        self.check_source(headers)
+        # A reverse proxy on this machine passes on requests of others.
+        is_passed_on = any(name in headers for name in ("forwarded", "x-forwarded-for", "x-real-ip", "via"))
+        if own or is_passed_on or not _is_loopback(address):
+            how = "the token of the metrics" if own else "the token of the page, or that of --metrics_token_file"
+            raise Refused(401, f"send {how} in the header Authorization: Bearer TOKEN")
+
     def _check_token(self, token: str, address: str, now: float) -> None:
         count, ends = self._failures.pop(address, (0, 0.0))
         if now >= ends:

@@ -21,7 +21,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import gevent
 from gevent import socket
@@ -36,6 +36,9 @@ from gdispy.transport.tls import Tls
 from gdispy.web import assets
 from gdispy.web.guard import KEY_BYTES, Guard, Refused
 from gdispy.web.request import Answer, Environ, Request, Start, dumps, json_answer
+
+if TYPE_CHECKING:
+    from gdispy.web.metrics import Source
 
 logger = logging.getLogger("gdispy")
 
@@ -129,20 +132,31 @@ class _Handler(WSGIHandler):  # type: ignore[misc]
 class PageServer:
     """One page at one address. `start` and `close` are called in the loop that serves it."""
 
-    def __init__(self, view: View, host: str, port: int, tls: Tls | None = None, token: str = "") -> None:
-        """Raises ConfigError for an address that would show the page to the network without TLS."""
+    def __init__(
+        self,
+        view: View,
+        host: str,
+        port: int,
+        tls: Tls | None = None,
+        token: str = "",
+        source: Source | None = None,
+        metrics_token: str = "",
+    ) -> None:
+        """Raises ConfigError for an address that would show the page to the network without TLS. `source` has the
+        metrics. Without `metrics_token` they are for programs on this machine, and for those that have the token of the
+        page."""
         self._view, self._is_closed, self._streams = view, False, 0
         self._is_local = config.is_loopback(host)
         self._tls = None if self._is_local else _for_network(tls, host)
         self._host, self._port = host, port
         self.token = token or secrets.token_urlsafe(KEY_BYTES)
+        self._source, self._metrics_token = source, metrics_token
         self._assets = assets.load()
         self._texts: dict[str, str] = {}
         self._texts_until = 0.0
         self._log = LimitedLog(logger)
         self._strangers = _Strangers()
         self._routes: dict[tuple[str, str], Route] = {
-            ("POST", "/api/login"): self._log_in,
             ("GET", "/api/session"): lambda request: json_answer({}),
             ("GET", "/api/state"): self._state,
             ("GET", "/api/events"): self._events,
@@ -150,6 +164,11 @@ class PageServer:
             ("GET", "/api/timeline"): lambda request: json_answer(view.timeline(request.number("since", 0))),
             ("GET", "/api/history"): lambda request: json_answer(view.history()),
             ("POST", "/api/act"): self._act,
+        }
+        #: Routes that decide themselves who may use them.
+        self._open_routes: dict[tuple[str, str], Route] = {
+            ("POST", "/api/login"): self._log_in,
+            ("GET", "/metrics"): self._metrics,
         }
 
     def add_routes(self, routes: dict[tuple[str, str], Route]) -> None:
@@ -217,6 +236,9 @@ class PageServer:
         return answer.send(start)
 
     def _answer(self, request: Request) -> Answer:
+        own = self._open_routes.get((request.method, request.path))
+        if own is not None:
+            return own(request)
         self._guard.check_source(request.headers)
         found = self._assets.get(request.path)
         if found is not None and request.method in ("GET", "HEAD"):
@@ -224,12 +246,12 @@ class PageServer:
         route = self._routes.get((request.method, request.path))
         if route is None:
             raise Refused(*self._why_none(request))
-        if request.path != "/api/login":
-            self._check(request)
+        self._check(request)
         return route(request)
 
     def _why_none(self, request: Request) -> tuple[int, str]:
-        if any(path == request.path for _, path in self._routes) or request.path in self._assets:
+        paths = {path for _, path in (*self._routes, *self._open_routes)}
+        if request.path in paths or request.path in self._assets:
             return 405, f"{request.method} is not possible here"
         return 404, "there is nothing here"
 
@@ -240,12 +262,25 @@ class PageServer:
             self._guard.check_action(session, request.headers)
 
     def _log_in(self, request: Request) -> Answer:
+        self._guard.check_source(request.headers)
         token = request.json().get("token")
         if not isinstance(token, str):
             raise Refused(400, "the token is missing")
         session = self._guard.log_in(token, request.address, time.monotonic())
         cookie = ("Set-Cookie", self._guard.cookie_of(session))
         return json_answer({"page_key": session.page_key}, headers=(cookie,))
+
+    def _metrics(self, request: Request) -> Answer:
+        self._guard.check_reader(request.headers, self._metrics_token, request.address, time.monotonic())
+        self._strangers.remove((request.address, request.port))
+        if self._source is None:
+            raise Refused(404, "this page has no metrics")
+        try:
+            from gdispy.web.metrics import exposition  # An extra.
+        except ImportError:
+            raise Refused(404, "metrics need prometheus_client: pip install 'gdispy[metrics]'") from None
+        text, kind = exposition(self._source, request.headers.get("accept", ""))
+        return Answer(text, kind=kind)
 
     def _act(self, request: Request) -> Answer:
         if not self._view.admin:

@@ -137,6 +137,7 @@ class JobTable:
         """Take the outcomes of a worker's first jobs in hand; returns whether all of them match these jobs."""
         computation, hand = worker.computation, worker.hand
         was_busy, is_sound = bool(hand), True
+        ended: list[Outcome] = []
         for outcome in outcomes:
             if not hand or hand[0].number != outcome.job or hand[0].attempt != outcome.attempt:
                 is_sound = False
@@ -144,24 +145,32 @@ class JobTable:
             job = hand.popleft()
             if job.expired and outcome.status == TERMINATED:
                 outcome = outcome._replace(exception=job.took_too_long())
-            self._finish(computation, job, outcome)
+            if self._forget_ended(computation, job):
+                ended.append(outcome)
+            else:
+                self._replace_ended(computation, outcome)
+        if ended:
+            self._outcomes.add(computation, ended)
         if len(hand) <= worker.latest:
             self._outcomes.note_answer(computation)
         if was_busy and not hand:
             self._capacity.give(worker.cpus)
         return is_sound
 
-    def _finish(self, computation: Computation, job: Job, outcome: Outcome) -> None:
+    @staticmethod
+    def _forget_ended(computation: Computation, job: Job) -> bool:
+        """A job has ended; returns whether its outcome counts, since no later attempt of it is here."""
         del computation.jobs[job.number]
         if type(job.arguments) is not bytes or job.options is not None:
             job.release()
         if computation.progress.files:
             computation.progress.drop_files(job.number)
-        if job.number not in computation.succeeding:
-            self._outcomes.add(computation, outcome)
-            return
+        return job.number not in computation.succeeding
+
+    def _replace_ended(self, computation: Computation, outcome: Outcome) -> None:
+        """An attempt has ended for which a later one waits."""
         outcome.release()
-        self.accept(computation, computation.succeeding.pop(job.number), outcome.end - self._state.clock_offset)
+        self.accept(computation, computation.succeeding.pop(outcome.job), outcome.end - self._state.clock_offset)
         self.wait(computation)
 
     def end(
@@ -177,14 +186,14 @@ class JobTable:
         """End a job that no worker will answer, and that has `printed` this."""
         offset = self._state.clock_offset
         began, ended = (now if since is None else since) + offset, now + offset
-        self._finish(
-            computation,
-            job,
-            Outcome(
-                *(job.number, job.attempt, status, b"", printed.stdout, printed.stderr, text, began, ended, 0),
-                printed.left_out or False,
-            ),
+        outcome = Outcome(
+            *(job.number, job.attempt, status, b"", printed.stdout, printed.stderr, text, began, ended, 0),
+            printed.left_out or False,
         )
+        if self._forget_ended(computation, job):
+            self._outcomes.add(computation, [outcome])
+        else:
+            self._replace_ended(computation, outcome)
 
     def end_waiting(self, computation: Computation, text: str, now: float) -> None:
         """End all waiting jobs: the computation's processes cannot be started."""

@@ -24,6 +24,7 @@ from gdispy.rules.node.assigner import Assigner
 from gdispy.rules.node.capacity import Capacity
 from gdispy.rules.node.job import release
 from gdispy.rules.node.job_table import JobTable
+from gdispy.rules.node.job_watch import JobWatch
 from gdispy.rules.node.loading import Loading
 from gdispy.rules.node.outcome import NOTHING_PRINTED, Printout, Row
 from gdispy.rules.node.outcomes import Outcomes
@@ -75,6 +76,10 @@ class NodeRules:
     def offered(self) -> int:
         """CPUs that schedulers may use."""
         return self._capacity.offered
+
+    def watch_jobs(self, watch: JobWatch) -> None:
+        """Tell `watch` of the jobs that arrive and end from now on."""
+        self._outcomes.watch = self._requests.watch = watch
 
     # Schedulers
 

@@ -10,17 +10,22 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import attrgetter
 
 from gdispy.protocol.ids import ComputationId, JobId
 from gdispy.protocol.messages import Message, Open, OutcomesAcked, Release, Run
 from gdispy.rules.effects import Effects, Send, WriteFacts
 from gdispy.rules.history.facts import Owned
 from gdispy.rules.node.computation import Computation
+from gdispy.rules.node.job_watch import JobWatch
 from gdispy.rules.node.outcome import Outcome, ended_message, portions
 
 #: Maximum seconds that outcomes of jobs of such a length (seconds) wait for others: until each worker has answered.
 TELL_AFTER = 0.02
 TOGETHER_FROM, TOGETHER_TO = 0.0005, 0.05
+
+
+_JOB = attrgetter("job")
 
 
 class Outcomes:
@@ -29,14 +34,18 @@ class Outcomes:
     def __init__(self) -> None:
         #: Computations with outcomes to send at the end of this turn, in the order of their first such outcome.
         self._dirty: dict[ComputationId, Computation] = {}
+        #: Is told of each job that has ended; None while nothing counts them.
+        self.watch: JobWatch | None = None
 
-    def add(self, computation: Computation, outcome: Outcome) -> None:
-        """A job has ended."""
+    def add(self, computation: Computation, outcomes: list[Outcome]) -> None:
+        """Jobs have ended."""
         held = computation.outcomes
-        held.unacked[outcome.job] = outcome
-        held.done += 1
-        held.fresh.append(outcome)
+        held.unacked.update(zip(map(_JOB, outcomes), outcomes, strict=True))
+        held.done += len(outcomes)
+        held.fresh += outcomes
         self._dirty[computation.id] = computation
+        if self.watch is not None:
+            self.watch.ended(computation, outcomes)
 
     def note_answer(self, computation: Computation) -> None:
         """A worker has finished all portions but the last that it was handed."""
@@ -96,7 +105,8 @@ class Outcomes:
                 del held.unacked[number]
                 if held.fresh:  # It was to be sent again.
                     held.fresh = [each for each in held.fresh if each is not outcome]
-                outcome.release()
+                if not outcome.is_plain():
+                    outcome.release()
         return effects
 
     def release(self, computation: Computation) -> Effects:

@@ -36,6 +36,7 @@ from gdispy.rules.node.computation import Computation
 from gdispy.rules.node.effects import AnswerFile, FollowJob, LookAt
 from gdispy.rules.node.job import Job, release
 from gdispy.rules.node.job_table import JobTable
+from gdispy.rules.node.job_watch import JobWatch
 from gdispy.rules.node.loading import Loading
 from gdispy.rules.node.progress import FileKey
 from gdispy.rules.node.scheduler_session import SchedulerSession
@@ -54,6 +55,8 @@ class Requests:
         self._jobs = jobs
         self._sessions = sessions
         self._loading = loading
+        #: Is told of the jobs that arrive; None while nothing counts them.
+        self.watch: JobWatch | None = None
 
     def receive(
         self, session: SchedulerSession, peer: Peer, messages: list[Message], on_fault: OnFault, now: float
@@ -110,6 +113,8 @@ class Requests:
     def _on_run(self, computation: Computation, message: Run, now: float) -> Effects:
         if not computation.processes.ready:
             return _return_run(computation.session, message, computation.processes.error)
+        if self.watch is not None:
+            self.watch.arrived(message)
         known, ended = computation.jobs, computation.outcomes.unacked
         effects: Effects = []
         options = message.options or [None] * len(message.jobs)

@@ -5,6 +5,10 @@ A job that is to end is interrupted; if it continues, its worker gets SIGTERM, a
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from operator import attrgetter, sub
+
 from gdispy.protocol.ids import JobId
 from gdispy.protocol.job_status import TERMINATED
 from gdispy.protocol.messages import Printed, Progress, Upload
@@ -27,6 +31,10 @@ KILL_AFTER = 5.0
 #: A waiting job is given up after this number of its computation's workers ended before their first job.
 STILLBORN_LIMIT = 3
 
+_START, _END = attrgetter("start"), attrgetter("end")
+#: `Outcome._make` without the check of the length, since there is one for each job: rows have that of `Row`.
+_OUTCOME: Callable[[Row], Outcome] = partial(tuple.__new__, Outcome)
+
 
 class Supervision:
     """Watches the workers."""
@@ -40,13 +48,11 @@ class Supervision:
     def answered(self, worker: Worker, rows: list[Row], now: float) -> Effects:
         """A worker has finished its first jobs in hand; rows as in `Ended`."""
         computation, hand = worker.computation, worker.hand
-        outcomes = list(map(Outcome._make, rows))
+        outcomes = list(map(_OUTCOME, rows))
         effects = [] if self._jobs.take_answers(worker, outcomes) else self._kill(worker)
         computation.processes.stillborn = 0
         worker.answered(now)
-        seconds = 0.0
-        for each in outcomes:
-            seconds += each.end - each.start
+        seconds = sum(map(sub, map(_END, outcomes), map(_START, outcomes)))
         computation.note_pace(seconds / len(outcomes), len(outcomes))
         if not hand and computation.prepare.isolation == "job" and not worker.is_ending:
             effects += self._kill(worker)

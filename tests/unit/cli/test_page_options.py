@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from gdispy.cli.options import ResolvedOptions
@@ -31,3 +33,28 @@ def test_other_places_are_refused(place: str) -> None:
 def test_actions_need_a_page() -> None:
     with pytest.raises(ConfigError, match="needs --http"):
         read("--http_admin")
+
+
+def test_metrics_have_a_token_in_a_file_and_a_number_of_names(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("0123456789abcdef0123456789abcdef\n")
+    found = read("--http", "0", "--metrics_token_file", str(file), "--metrics-computations", "0")
+    assert found is not None
+    assert (found.metrics_token, found.metrics_computations) == ("0123456789abcdef0123456789abcdef", 0)
+
+
+@pytest.mark.parametrize("text", ["", "short", "two words that are long enough", "ä" * 40, "first-line-of-two\nsecond"])
+def test_file_without_one_good_token_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "token").write_text(text)
+    with pytest.raises(ConfigError, match="must have one line with a token"):
+        read("--http", "0", "--metrics_token_file", str(tmp_path / "token"))
+
+
+def test_options_of_metrics_that_cannot_hold_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+        read("--http", "0", "--metrics_token_file", str(tmp_path / "none"))
+    with pytest.raises(ConfigError, match="between 0 and 10000"):
+        read("--http", "0", "--metrics_computations", "-1")
+    for words in (("--metrics_token_file", "x"), ("--metrics_computations", "0")):
+        with pytest.raises(ConfigError, match="needs --http"):
+            read(*words)

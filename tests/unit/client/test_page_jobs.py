@@ -25,10 +25,10 @@ class Made:
 
     def start(self, *numbers: int) -> None:
         jobs = [JobId(number) for number in numbers]
-        self.records.started(Started(C, jobs, [1] * len(jobs), [1.0] * len(jobs), "10.0.0.1", NODE))
+        self.records.started_jobs(Started(C, jobs, [1] * len(jobs), [1.0] * len(jobs), "10.0.0.1", NODE))
 
     def end(self, *rows: tuple[object, ...], picks: list[int] | None = None) -> None:
-        self.records.ended(ended(*rows, address="10.0.0.1", node=NODE), picks)
+        self.records.ended_jobs(ended(*rows, address="10.0.0.1", node=NODE), picks)
 
 
 def test_jobs_that_started_before_the_page_are_running() -> None:
@@ -43,9 +43,9 @@ def test_running_jobs_are_those_that_have_started_and_not_ended_or_been_lost() -
     made.start(1, 2, 3, 99)
     made.end(outcome(2))
     assert list(made.records.running) == [1, 3]
-    made.records.lost(b"o" * 16)
+    made.records.lost_node(b"o" * 16)
     assert list(made.records.running) == [1, 3]
-    made.records.lost(NODE)
+    made.records.lost_node(NODE)
     assert not made.records.running
 
 
@@ -64,7 +64,7 @@ def test_nodes_with_the_same_name_are_told_apart() -> None:
         nodes.take(Event(C, DispyNode.Initialized, bytes([port]) * 16, [row], []))
     records = PageJobs({}, nodes)
     for port in (1, 2):
-        records.ended(ended(outcome(1, start=0.5), address="10.0.0.1", node=bytes([port]) * 16), None)
+        records.ended_jobs(ended(outcome(1, start=0.5), address="10.0.0.1", node=bytes([port]) * 16), None)
     assert records.places == ["worker", "worker:2"]
 
 

@@ -182,3 +182,46 @@ def test_session_is_valid_for_a_server_with_the_same_token_and_no_other() -> Non
             refused(lambda key=forged: guard().session({"cookie": f"gdispy-8181={key}"}, session.page_key, HERE, 0.0))
             == 401
         )  # type: ignore[misc]
+
+
+READERS = "token-of-the-metrics"
+
+
+def reads(own: str, address: str, **headers: str) -> None:
+    given = {name.replace("_", "-"): value for name, value in headers.items()}
+    guard().check_reader({"host": "127.0.0.1", **given}, own, address, 0.0)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "127.0.0.9"])
+def test_metrics_are_for_programs_on_this_machine(address: str) -> None:
+    reads("", address)
+    assert refused(lambda: reads("", "10.0.0.9")) == 401
+    assert refused(lambda: reads("", address, x_forwarded_for="10.0.0.9")) == 401
+    assert refused(lambda: reads("", address, forwarded="for=10.0.0.9")) == 401
+
+
+def test_metrics_with_a_token_are_for_those_that_have_it() -> None:
+    for address in ("127.0.0.1", "10.0.0.9"):
+        reads(READERS, address, authorization=f"Bearer {READERS}", host="prometheus.sees.this.name")
+        reads(READERS, address, authorization=f"Bearer {TOKEN}")
+        assert refused(lambda address=address: reads(READERS, address)) == 401  # type: ignore[misc]
+        for wrong in ("Bearer x", "Bearer ", "x", "Basic !", f"Bearer {READERS}x"):
+            call = lambda address=address, wrong=wrong: reads(READERS, address, authorization=wrong)  # noqa: E731
+            assert refused(call) == 403
+    assert refused(lambda: reads("", "127.0.0.1", authorization="Bearer ")) == 403
+
+
+def test_other_sites_cannot_read_metrics() -> None:
+    assert refused(lambda: reads("", "127.0.0.1", host="evil.example")) == 421
+    assert refused(lambda: reads("", "127.0.0.1", origin="http://evil.example")) == 403
+    assert refused(lambda: reads("", "127.0.0.1", sec_fetch_site="cross-site")) == 403
+
+
+def test_guesses_of_the_token_of_metrics_are_limited() -> None:
+    made = guard()
+
+    def guess(token: str) -> None:
+        made.check_reader({"authorization": f"Bearer {token}"}, READERS, "10.0.0.9", 1.0)
+
+    assert [refused(lambda: guess("x")) for _ in range(FAILURES + 1)] == [403] * FAILURES + [429]
+    guess(READERS)

@@ -30,10 +30,10 @@ def busy_computation() -> Computation:
 
 def test_outcome_is_sent_once_and_held_until_it_is_acknowledged() -> None:
     outcomes, made, result = Outcomes(), computation(), Announced(1)
-    outcomes.add(made, of(1, result=result))
+    outcomes.add(made, [of(1, result=result)])
     assert outcomes.flush(0.0) == [Send(A, ended(outcome(1, result=result)))]
     assert outcomes.flush(0.0) == []
-    outcomes.add(made, of(2))
+    outcomes.add(made, [of(2)])
     assert outcomes.flush(0.0) == [Send(A, ended(outcome(2)))]
     outcomes.acked(made, [JobId(1), JobId(2)], [2, 1])
     assert list(made.outcomes.unacked) == [1], "another attempt"
@@ -44,7 +44,7 @@ def test_outcome_is_sent_once_and_held_until_it_is_acknowledged() -> None:
 def test_outcomes_are_sent_again_but_those_that_are_acknowledged_before() -> None:
     outcomes, made = Outcomes(), computation()
     for number in (1, 2):
-        outcomes.add(made, of(number))
+        outcomes.add(made, [of(number)])
     outcomes.flush(0.0)
     outcomes.send_again(made)
     outcomes.acked(made, [JobId(1)], [1])
@@ -54,7 +54,7 @@ def test_outcomes_are_sent_again_but_those_that_are_acknowledged_before() -> Non
 def test_outcomes_wait_for_others_until_each_worker_has_answered_or_their_time_is_over() -> None:
     for answers, now, waits in ((0, TELL_AFTER / 2, True), (1, TELL_AFTER / 2, False), (0, TELL_AFTER, False)):
         outcomes, made = Outcomes(), busy_computation()
-        outcomes.add(made, of(1))
+        outcomes.add(made, [of(1)])
         assert outcomes.flush(0.0) == []
         assert outcomes.due() == [TELL_AFTER]
         for _ in range(answers):
@@ -65,22 +65,22 @@ def test_outcomes_wait_for_others_until_each_worker_has_answered_or_their_time_i
 def test_outcomes_do_not_wait_where_little_is_left_to_do() -> None:
     outcomes, made = Outcomes(), busy_computation()
     made.jobs = {JobId(1): job(1)}
-    outcomes.add(made, of(2))
+    outcomes.add(made, [of(2)])
     assert len(outcomes.flush(0.0)) == 1
 
 
 def test_outcome_is_written_down_once_where_its_scheduler_is_away_and_it_has_a_token() -> None:
     outcomes, made = Outcomes(), computation(session(peer=None), token=TOKEN)
-    outcomes.add(made, of(1))
+    outcomes.add(made, [of(1)])
     assert [type(fact) for fact in facts(outcomes.flush(0.0))] == [Open, Owned, Run, Ended]
     assert outcomes.spool_all([made]) == []
-    outcomes.add(made, of(2))
+    outcomes.add(made, [of(2)])
     assert [type(fact) for fact in facts(outcomes.flush(0.0))] == [Run, Ended]
 
 
 def test_outcome_of_a_computation_without_a_token_is_not_written_down() -> None:
     outcomes, made = Outcomes(), computation(session(peer=None))
-    outcomes.add(made, of(1))
+    outcomes.add(made, [of(1)])
     assert outcomes.flush(0.0) == [] == outcomes.spool_all([made])
     assert list(made.outcomes.unacked) == [1]
 

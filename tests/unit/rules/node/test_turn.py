@@ -19,7 +19,7 @@ def turn(jobs: Jobs) -> Turn:
 
 def test_jobs_are_handed_out_before_outcomes_are_sent() -> None:
     jobs = Jobs(1)
-    jobs.outcomes.add(jobs.computation, of(2))
+    jobs.outcomes.add(jobs.computation, [of(2)])
     effects = plain(turn(jobs).end(0.0))
     expected = [NewWorker(W1, C), AssignJobs(W1, [1]), Send(A, ended(outcome(2)))]  # type: ignore[list-item]
     assert effects == expected

@@ -1,0 +1,47 @@
+"""Why jobs end, as one of a few words: for metrics, which must not contain texts of users.
+
+Pure. It reads the texts that gdispy itself writes; a text of a user that begins with the same words counts as one.
+"""
+
+from __future__ import annotations
+
+from gdispy.protocol.job_status import ABANDONED, CANCELLED, FINISHED
+from gdispy.protocol.texts import TOO_LONG
+
+EXCEPTION, TIME_LIMIT, MEMORY, KILLED, EXIT, CANCEL, NODE_LOST, REFUSED, OTHER = REASONS = (
+    "exception",
+    "time_limit",
+    "memory",
+    "killed",
+    "exit",
+    "cancel",
+    "node_lost",
+    "refused",
+    "other",
+)
+
+_CANCELLED = "The job was cancelled"
+_TRACEBACKS = ("Traceback (most recent call last)", "  + Exception Group Traceback")
+#: How the texts of lost nodes continue after the name of the node, and those of refusals begin.
+_LOST = (" that ran the job is lost: ", " that the job was submitted to is lost: ", " of the job is no longer known")
+_REFUSED = "The scheduler does not take the job: "
+
+
+def end_reason(status: int, text: str) -> str:
+    """One of `REASONS`, '' for a job that has a result. `text` is the exception in `Ended`."""
+    if status == FINISHED:
+        return ""
+    if status == CANCELLED:
+        return CANCEL
+    line = text.partition("\n")[0]
+    if status == ABANDONED:
+        return NODE_LOST if any(each in line for each in _LOST) else REFUSED if line.startswith(_REFUSED) else OTHER
+    if line.startswith(TOO_LONG):
+        return TIME_LIMIT
+    if line.startswith(_CANCELLED) or text.rstrip("\n").rpartition("\n")[2].startswith(_CANCELLED):
+        return CANCEL
+    if line.startswith(_TRACEBACKS):
+        return EXCEPTION
+    if " was killed by signal " in line:
+        return MEMORY if ": by the kernel for lack of memory" in line else KILLED
+    return EXIT if " ended with exit code " in line else OTHER

@@ -1,0 +1,95 @@
+"""What a shared scheduler counts for `/metrics`.
+
+Runs in the scheduler's loop, while the scheduler serves a page. It reads the tables of the rules and changes nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from gdispy.protocol.ids import ComputationId
+from gdispy.protocol.messages import Ended, Run
+from gdispy.rules.scheduler.computation import Computation
+from gdispy.rules.scheduler.node_record import NodeRecord, NodeStage
+from gdispy.shared_scheduler.service import SharedScheduler
+from gdispy.web.gauges import Gauge, jobs_of, single, states
+from gdispy.web.job_metrics import Arrivals, JobMetrics
+
+READY, DRAINED, SILENT, CONNECTING, AWAY, NO_CPUS = NODE_STATES = (
+    "ready",
+    "drained",
+    "silent",
+    "connecting",
+    "away",
+    "offers no CPUs",
+)
+
+
+class SchedulerMetrics:
+    """The jobs that have arrived and ended since the page is served, and what is here now."""
+
+    role = "scheduler"
+
+    def __init__(self, sharing: SharedScheduler, most_computations: int) -> None:
+        self.metrics = JobMetrics(most_computations)
+        self._sharing = sharing
+        self._arrivals: dict[ComputationId, Arrivals] = {}
+
+    def arrived(self, message: Run) -> None:
+        if message.jobs:
+            self._arrivals.setdefault(message.computation, Arrivals()).note(min(message.jobs), time.time())
+
+    def ended(self, message: Ended) -> None:
+        known = self._arrivals.get(message.computation)
+        times = known.times(message.jobs) if known is not None else []
+        computation = self._sharing.rules.state.computations.get(message.computation)
+        columns = (message.statuses, message.exceptions, message.starts, message.ends)
+        self.metrics.count(name_of(computation), *columns, times, [time.time()] * len(message.jobs))
+
+    def forget(self) -> None:
+        """Forget when jobs have arrived that have ended."""
+        computations = self._sharing.rules.state.computations
+        for gone in self._arrivals.keys() - computations.keys():
+            del self._arrivals[gone]
+        for number, arrivals in self._arrivals.items():
+            arrivals.forget_before(next(iter(computations[number].tasks), None))
+
+    def gauges(self) -> Iterator[Gauge]:
+        state, clients = self._sharing.rules.state, self._sharing.clients.values()
+        nodes, computations = list(state.nodes.values()), list(state.computations.values())
+        rows = [(name_of(each), len(each.tasks), running_of(each, nodes)) for each in computations]
+        yield from jobs_of(self.metrics, ((name, jobs - runs, runs) for name, jobs, runs in rows))
+        yield states("nodes", "Nodes by state.", NODE_STATES, map(state_of, nodes))
+        usable = [node for node in nodes if node.stage is NodeStage.ACTIVE]
+        yield single("cpus", "CPUs that nodes offer.", sum(node.cpus for node in usable))
+        yield single("cpus_busy", "CPUs in use.", sum(min(node.load, node.cpus) for node in usable))
+        found = ("connected" if each.connection is not None else "away" for each in clients)
+        yield states("clients", "Clients with something here, by state.", ("connected", "away"), found)
+        yield single("computations", "Computations that clients have open here.", len(computations))
+        kept = sum(each.mailbox.kept_bytes for each in clients)
+        yield single("kept_bytes", "Bytes of jobs that are kept for clients, without results.", kept)
+        backlog = sum(each.connection.backlog for each in clients if each.connection is not None)
+        yield single("unsent_bytes", "Bytes of results that clients have not taken yet.", backlog)
+        yield single("journal_bytes", "Bytes of the journal, without large payloads.", self._sharing.journal_size)
+
+
+def name_of(computation: Computation | None) -> str:
+    return computation.prepare.name if computation is not None and computation.prepare is not None else "?"
+
+
+def running_of(computation: Computation, nodes: list[NodeRecord]) -> int:
+    """How many jobs of a computation run. Nodes also have jobs that were sent ahead, which wait there."""
+    known = ((node, node.assignments.get(computation.id)) for node in nodes)
+    return sum(min(node.cpus, len(each.placed)) for node, each in known if each is not None)
+
+
+def state_of(node: NodeRecord) -> str:
+    """One of `NODE_STATES`."""
+    if node.stage is not NodeStage.ACTIVE:
+        return AWAY if node.stage is NodeStage.AWAY else CONNECTING
+    if node.silent:
+        return SILENT
+    if node.offer.allowed == 0:
+        return DRAINED
+    return READY if node.cpus else NO_CPUS

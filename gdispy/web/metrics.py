@@ -1,0 +1,92 @@
+"""The answer to `/metrics`: what a daemon or a program counts, in the format that Prometheus reads.
+
+Runs in the loop of the page's server. `prometheus_client` (the extra `gdispy[metrics]`) is imported with this module;
+it is only used to write the format: the counts are kept by `JobMetrics`, and gauges are read when they are requested.
+
+Invariant: no label has an id, a text of a user or a process number. Names of computations are bounded, see
+`JobMetrics.label`.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from gdispy import config
+from gdispy.web.gauges import Gauge
+from gdispy.web.job_metrics import BOUNDS, Histogram, JobMetrics
+
+
+class Source(Protocol):
+    """What has metrics."""
+
+    #: What the process is: scheduler, node or program.
+    role: str
+
+    @property
+    def metrics(self) -> JobMetrics:
+        """The jobs that have ended."""
+
+    def gauges(self) -> Iterable[Gauge]:
+        """Figures at present. Takes a time that does not grow with the number of jobs."""
+
+
+def exposition(source: Source, accept: str) -> tuple[bytes, str]:
+    """The metrics, and their content type; `accept` is the header of the request."""
+    registry = CollectorRegistry(auto_describe=False)
+    ProcessCollector(registry=registry)
+    registry.register(_Families(source))
+    encode, kind = choose_encoder(accept)
+    return bytes(encode(registry)), kind
+
+
+class _Families(Collector):
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def collect(self) -> Iterator[Metric]:
+        metrics = self._source.metrics
+        versions: dict[tuple[str, ...], float] = {(self._source.role, config.VERSION, platform.python_version()): 1.0}
+        yield _family(Gauge("info", "The version, as labels; the value is 1.", ("role", "version", "python"), versions))
+        yield _ended(metrics)
+        text = "Seconds from the arrival of a job here to its start, for jobs that have ended."
+        yield _histogram("gdispy_job_queue_seconds", text, metrics.queued)
+        yield _histogram("gdispy_job_run_seconds", "Seconds from the start of a job to its end.", metrics.ran)
+        text = "Seconds from the end of a job on its node until its result was here."
+        yield _histogram("gdispy_job_overhead_seconds", text, metrics.returned)
+        for gauge in self._source.gauges():
+            yield _family(gauge)
+
+
+def _ended(metrics: JobMetrics) -> CounterMetricFamily:
+    names = ("computation",) if metrics.most_computations else ()
+    text = "Jobs that have ended, by outcome and reason."
+    family = CounterMetricFamily("gdispy_jobs_ended", text, None, (*names, "outcome", "reason"))
+    for (computation, outcome, reason), count in sorted(metrics.ended.items()):
+        family.add_metric((*((computation,) if names else ()), outcome, reason), count)
+    return family
+
+
+def _histogram(name: str, about: str, found: Histogram) -> HistogramMetricFamily:
+    family = HistogramMetricFamily(name, about, None, None, ())
+    total, parts = 0, []
+    for bound, count in zip([*map(str, BOUNDS), "+Inf"], found.counts, strict=True):
+        total += count
+        parts.append((bound, float(total)))
+    family.add_metric((), parts, found.total)
+    return family
+
+
+def _family(gauge: Gauge) -> Metric:
+    name = f"gdispy_{gauge.name}"
+    kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+    family = kind(name, gauge.about, None, gauge.labels)
+    for values, value in gauge.values.items():
+        family.add_metric(values, value)
+    return family
