@@ -19,7 +19,18 @@ from operator import sub
 
 from gdispy.protocol import job_status
 from gdispy.protocol.ids import JobId
-from gdispy.rules.end_reason import end_reason
+from gdispy.rules.end_reason import (
+    CANCEL,
+    EXCEPTION,
+    EXIT,
+    KILLED,
+    MEMORY,
+    NODE_LOST,
+    OTHER,
+    REFUSED,
+    TIME_LIMIT,
+    end_reason,
+)
 
 #: Upper bounds of the parts of a histogram, in seconds.
 BOUNDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 300.0, 1800.0, 3600.0, 21600.0, 86400.0)
@@ -39,6 +50,13 @@ _OUTCOMES = {
     job_status.CANCELLED: "cancelled",
     job_status.ABANDONED: "abandoned",
 }
+#: All outcomes with their reasons. They are reported from the start, as 0: a counter that begins with 1 does not rise.
+KINDS = (
+    ("finished", ""),
+    *(("failed", reason) for reason in (EXCEPTION, TIME_LIMIT, MEMORY, KILLED, EXIT, CANCEL, OTHER)),
+    ("cancelled", CANCEL),
+    *(("abandoned", reason) for reason in (NODE_LOST, REFUSED, OTHER)),
+)
 
 
 class Histogram:

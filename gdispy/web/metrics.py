@@ -20,7 +20,7 @@ from prometheus_client.registry import Collector
 
 from gdispy import config
 from gdispy.web.gauges import Gauge
-from gdispy.web.job_metrics import BOUNDS, Histogram, JobMetrics
+from gdispy.web.job_metrics import BOUNDS, KINDS, Histogram, JobMetrics
 
 
 class Source(Protocol):
@@ -51,7 +51,7 @@ class _Families(Collector):
         self._source = source
 
     def collect(self) -> Iterator[Metric]:
-        metrics = self._source.metrics
+        metrics, gauges = self._source.metrics, list(self._source.gauges())
         versions: dict[tuple[str, ...], float] = {(self._source.role, config.VERSION, platform.python_version()): 1.0}
         yield _family(Gauge("info", "The version, as labels; the value is 1.", ("role", "version", "python"), versions))
         yield _ended(metrics)
@@ -60,7 +60,7 @@ class _Families(Collector):
         yield _histogram("gdispy_job_run_seconds", "Seconds from the start of a job to its end.", metrics.ran)
         text = "Seconds from the end of a job on its node until its result was here."
         yield _histogram("gdispy_job_overhead_seconds", text, metrics.returned)
-        for gauge in self._source.gauges():
+        for gauge in gauges:
             yield _family(gauge)
 
 
@@ -68,7 +68,8 @@ def _ended(metrics: JobMetrics) -> CounterMetricFamily:
     names = ("computation",) if metrics.most_computations else ()
     text = "Jobs that have ended, by outcome and reason."
     family = CounterMetricFamily("gdispy_jobs_ended", text, None, (*names, "outcome", "reason"))
-    for (computation, outcome, reason), count in sorted(metrics.ended.items()):
+    known = {(*each, *kind): 0 for each in (metrics.labels if names else [("",)]) for kind in KINDS}
+    for (computation, outcome, reason), count in sorted({**known, **metrics.ended}.items()):
         family.add_metric((*((computation,) if names else ()), outcome, reason), count)
     return family
 

@@ -64,6 +64,8 @@ def test_scripts_are_shell(name: str) -> None:
 def test_the_page_shows_every_file() -> None:
     page = (ROOT / "docs" / "cloud.md").read_text()
     shown = set(re.findall(r"literalinclude\} \.\./deploy/(\S+)", page))
+    metrics = (ROOT / "docs" / "guide" / "metrics.md").read_text()
+    shown |= set(re.findall(r"`((?:prometheus|grafana)\S*\.(?:yml|json))`", metrics))
     assert shown == {path.name for path in DEPLOY.iterdir()}
     assert str(NODE_PORT) in page and str(CLIENT_PORT) in page
 

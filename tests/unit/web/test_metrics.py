@@ -10,8 +10,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gdispy import config
 from gdispy.protocol.job_status import FINISHED, TERMINATED
+from gdispy.rules.end_reason import REASONS
 from gdispy.web.gauges import Gauge, jobs_of, single
-from gdispy.web.job_metrics import JobMetrics
+from gdispy.web.job_metrics import KINDS, JobMetrics
 from gdispy.web.metrics import exposition
 
 
@@ -59,6 +60,13 @@ def test_counts_gauges_and_histograms_are_there() -> None:
     assert f"version={config.VERSION}" in info and "role=scheduler" in info
     assert found["process_resident_memory_bytes{}"] > 1e6
     assert not any("secret" in name for name in found)
+
+
+def test_counts_of_all_outcomes_begin_with_zero() -> None:
+    found = samples(Made())
+    ends = {name: value for name, value in found.items() if name.startswith("gdispy_jobs_ended_total")}
+    assert len(ends) == len(KINDS) and set(ends.values()) == {0}
+    assert {reason for _, reason in KINDS} == {"", *REASONS}
 
 
 def test_parts_of_histograms_rise() -> None:
