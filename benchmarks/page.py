@@ -2,11 +2,11 @@
 
     python benchmarks/page.py [--nodes 200] [--waiting 100000] [--jobs 40000] [--rounds 5]
 
-The scheduler and one node are real processes; the other nodes are connections of a process that do nothing, as in
-`idle.py`, and the waiting jobs are for a node that does not exist. Measured are no-op jobs through the scheduler, in
-turn without a browser and with the live updates of one, and then the CPU time of the scheduler while nothing happens
-and the page is open. Goals: the page costs less than 3 % of the rate, and an idle scheduler less than 1 % of a CPU.
-Takes about two minutes.
+There are two such schedulers, with a page and without. Each has one real node; its other nodes are connections of a
+process that do nothing, as in `idle.py`, and the waiting jobs are for a node that does not exist. Measured are no-op
+jobs in turn through the one without a page, and through the other while a browser takes its live updates and metrics
+are read every five seconds; then the CPU time of the latter while nothing else happens. Goals: the page costs less than
+3 % of the rate, and an idle scheduler less than 1 % of a CPU. Takes about three minutes.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
 
-from processes import NodePlace, new_secret, node_with, read_line, started
+from processes import MeasureError, NodePlace, new_secret, node_with, read_line, started
 
 import gdispy
 
@@ -31,6 +33,7 @@ import gdispy
 START_LIMIT = 30.0
 PAUSE = 2.0
 IDLE_SECONDS = 20.0
+SCRAPE_INTERVAL = 5.0
 
 
 def nothing(_: int) -> None:
@@ -61,25 +64,53 @@ class Reader(threading.Thread):
         self._connection.close()
 
 
+class Scraper(threading.Thread):
+    """Requests the metrics of a page, as Prometheus does."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(daemon=True)
+        self._url, self._ends = f"http://127.0.0.1:{port}/metrics", threading.Event()
+
+    def run(self) -> None:
+        while not self._ends.wait(SCRAPE_INTERVAL):
+            with urllib.request.urlopen(self._url, timeout=60) as found:
+                found.read()
+
+    def end(self) -> None:
+        self._ends.set()
+        self.join(30)
+
+
+class Place(NamedTuple):
+    """A scheduler: its process, its port, and the port of its page; 0 without one."""
+
+    pid: int
+    port: int
+    page: int
+
+
 @contextlib.contextmanager
-def scheduler_with_page(node: NodePlace, journal: str) -> Iterator[tuple[int, int, int]]:
-    """A scheduler; its process, its port, and that of its page."""
+def scheduler(node: NodePlace, journal: str, has_page: bool) -> Iterator[Place]:
+    """A scheduler, with a page or without."""
     program = str(Path(sys.executable).with_name("gdispy-scheduler"))
     words = ["-i", "127.0.0.1", "-p", "0", "-n", f"{node.host}:{node.port}", "--secret-file", node.secret_file]
     with tempfile.TemporaryFile() as errors:
-        command = [program, "--daemon", *words, "--journal", journal, "--http", "0"]
+        command = [program, "--daemon", *words, "--journal", journal, *(["--http", "0"] if has_page else [])]
         with started(command, stderr=errors) as process:
             assert process.stdout is not None
             port = int(read_line(process.stdout, START_LIMIT).rpartition(":")[2])
-            until = time.monotonic() + START_LIMIT
-            while time.monotonic() < until:
-                errors.seek(0)
-                text = errors.read().decode()
-                if "http://127.0.0.1:" in text:
-                    break
-                time.sleep(0.1)
-            page = int(text.partition("http://127.0.0.1:")[2].partition("/")[0])
-            yield process.pid, port, page
+            yield Place(process.pid, port, _page_port(errors) if has_page else 0)
+
+
+def _page_port(errors: BinaryIO) -> int:
+    until = time.monotonic() + START_LIMIT
+    while time.monotonic() < until:
+        errors.seek(0)
+        text = errors.read().decode()
+        if "http://127.0.0.1:" in text:
+            return int(text.partition("http://127.0.0.1:")[2].partition("/")[0])
+        time.sleep(0.1)
+    raise MeasureError(f"the page was not served: {text}")
 
 
 def crowd(port: int, secret_file: str, nodes: int) -> None:
@@ -110,40 +141,74 @@ def rate(cluster: gdispy.SharedJobCluster, jobs: int) -> float:
     return jobs / (time.perf_counter() - began)
 
 
-def measure(options: argparse.Namespace, pid: int, port: int, page: int, token: str, secret_file: str) -> None:
-    ways = {"scheduler_node": "127.0.0.1", "scheduler_port": port, "secret_file": secret_file}
-    with gdispy.SharedJobCluster(nothing, nodes=["127.0.0.1:1"], **ways) as waiting:
+@contextlib.contextmanager
+def busy_scheduler(options: argparse.Namespace, secret_file: str, has_page: bool) -> Iterator[tuple[Place, str]]:
+    """A scheduler with nodes and waiting jobs, and the directory of its journal."""
+    crowd_words = ["--nodes", str(options.nodes - 1)]
+    with (
+        tempfile.TemporaryDirectory() as journal,
+        node_with(secret_file) as node,
+        scheduler(node, journal, has_page) as place,
+        started(
+            [sys.executable, __file__, "--crowd", str(place.port), secret_file, *crowd_words],
+            stdin=-1,
+        ) as others,
+        gdispy.SharedJobCluster(nothing, nodes=["127.0.0.1:1"], **_ways(place, secret_file)) as waiting,
+    ):
+        assert others.stdout is not None
+        read_line(others.stdout, START_LIMIT)
         for number in range(options.waiting):
             waiting.submit(number)
+        yield place, journal
+        waiting.close(timeout=0, terminate=True)
+
+
+def _ways(place: Place, secret_file: str) -> dict[str, Any]:
+    return {"scheduler_node": "127.0.0.1", "scheduler_port": place.port, "secret_file": secret_file}
+
+
+@contextlib.contextmanager
+def watched(page: int, token: str) -> Iterator[Reader]:
+    """A browser shows the page, and Prometheus reads the metrics."""
+    reader, scraper = Reader(page, token), Scraper(page)
+    reader.start()
+    scraper.start()
+    yield reader
+    scraper.end()
+    reader.end()
+
+
+def measure(options: argparse.Namespace, secret_file: str) -> None:
+    with (
+        busy_scheduler(options, secret_file, has_page=False) as (plain, _),
+        busy_scheduler(options, secret_file, has_page=True) as (paged, journal),
+    ):
+        token = Path(journal, "page-token").read_text().strip()
         rates: dict[bool, list[float]] = {False: [], True: []}
-        with gdispy.SharedJobCluster(nothing, **ways) as cluster:
-            rate(cluster, options.jobs)
+        with (
+            gdispy.SharedJobCluster(nothing, **_ways(plain, secret_file)) as without,
+            gdispy.SharedJobCluster(nothing, **_ways(paged, secret_file)) as within,
+        ):
+            for cluster in (without, within):
+                rate(cluster, options.jobs)
             for turn in range(2 * options.rounds):
                 is_open = turn % 4 in (1, 2)  # In the order that a drift of the machine disturbs least.
-                reader = Reader(page, token) if is_open else None
-                if reader is not None:
-                    reader.start()
-                time.sleep(PAUSE)
-                rates[is_open].append(rate(cluster, options.jobs))
-                if reader is not None:
-                    reader.end()
-        without, with_page = statistics.median(rates[False]), statistics.median(rates[True])
-        loss = 100 * (1 - with_page / without)
-        print(f"no-op jobs/s without a page: {without:,.0f} [{min(rates[False]):,.0f}..{max(rates[False]):,.0f}]")
-        print(f"no-op jobs/s with a page:    {with_page:,.0f} [{min(rates[True]):,.0f}..{max(rates[True]):,.0f}]")
-        print(f"the page costs {loss:.1f} % (goal: less than 3 %)")
-        reader = Reader(page, token)
-        reader.start()
-        time.sleep(3 * PAUSE)
-        before, size, since = processor_seconds(pid), reader.size, time.monotonic()
-        time.sleep(IDLE_SECONDS)
-        took = time.monotonic() - since
-        used = 100 * (processor_seconds(pid) - before) / took
-        print(
-            f"idle, with a page: {used:.2f} % of a CPU (goal: 1 %), {(reader.size - size) / took / 1000:.1f} kB/s sent"
-        )
-        reader.end()
-        waiting.close(timeout=0, terminate=True)
+                with watched(paged.page, token) if is_open else contextlib.nullcontext():
+                    time.sleep(PAUSE)
+                    rates[is_open].append(rate(within if is_open else without, options.jobs))
+        for is_open, what in ((False, "without a page:"), (True, "with a page:   ")):
+            found = rates[is_open]
+            print(f"no-op jobs/s {what} {statistics.median(found):,.0f} [{min(found):,.0f}..{max(found):,.0f}]")
+        loss = 100 * (1 - statistics.median(rates[True]) / statistics.median(rates[False]))
+        print(f"the page and its metrics cost {loss:.1f} % (goal: less than 3 %)")
+        with watched(paged.page, token) as reader:
+            time.sleep(3 * PAUSE)
+            before, size, since = processor_seconds(paged.pid), reader.size, time.monotonic()
+            time.sleep(IDLE_SECONDS)
+            took = time.monotonic() - since
+            used = 100 * (processor_seconds(paged.pid) - before) / took
+            sent = (reader.size - size) / took / 1000
+            print(f"idle, with a page: {used:.2f} % of a CPU (goal: 1 %), {sent:.1f} kB/s sent")
 
 
 def main() -> None:
@@ -157,20 +222,8 @@ def main() -> None:
     if options.crowd:
         crowd(int(options.crowd[0]), options.crowd[1], options.nodes)
         return
-    with (
-        new_secret() as secret_file,
-        tempfile.TemporaryDirectory() as journal,
-        node_with(secret_file) as node,
-        scheduler_with_page(node, journal) as (pid, port, page),
-        started(
-            [sys.executable, __file__, "--crowd", str(port), secret_file, "--nodes", str(options.nodes - 1)],
-            stdin=-1,
-        ) as others,
-    ):
-        assert others.stdout is not None
-        read_line(others.stdout, START_LIMIT)
-        token = Path(journal, "page-token").read_text().strip()
-        measure(options, pid, port, page, token, secret_file)
+    with new_secret() as secret_file:
+        measure(options, secret_file)
 
 
 if __name__ == "__main__":
