@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gdispy.protocol.ids import ComputationId, JobId
 from gdispy.protocol.messages import Run
+from gdispy.rules.arrivals import Arrivals
 from gdispy.rules.node.computation import Computation
 from gdispy.rules.node.outcome import Outcome
 from gdispy.web.gauges import Gauge, jobs_of, single, states
-from gdispy.web.job_metrics import Arrivals, JobMetrics
+from gdispy.web.job_metrics import JobMetrics
 
 if TYPE_CHECKING:
     from gdispy.node import Node

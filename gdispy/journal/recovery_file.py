@@ -30,7 +30,8 @@ from gdispy.protocol.message import Message
 from gdispy.protocol.messages import JobNames, Open, Prepare, Run
 from gdispy.protocol.payload import Bulk, MemoryPayload, Payload, joined
 from gdispy.protocol.rows import JobOptions
-from gdispy.rules.history.facts import Owned, Told
+from gdispy.rules.arrivals import Arrivals
+from gdispy.rules.history.facts import Owned, Submitted, Told
 from gdispy.rules.history.replay import ComputationHistory, Job
 from gdispy.worker import pickling
 
@@ -48,6 +49,8 @@ def recovery_path(fault_recover: object) -> str:
     raise ConfigError(f"fault_recover must be True, False or the path of a file, not {fault_recover!r}")
 
 
+#: Seconds in which jobs count as submitted at the same time: a separate fact for each would slow `submit`.
+SUBMISSION_INTERVAL = 0.01
 #: The value of `resume` with which jobs that have ended without a result run again.
 FAILED = "failed"
 
@@ -70,6 +73,7 @@ class RecoveryFile:
         self._began = reading.remembered.began
         self._computation = ComputationId(b"")
         self._lock = threading.Lock()
+        self._submissions = Arrivals(SUBMISSION_INTERVAL)
         self._names: list[tuple[JobId, bytes]] = []
         #: Jobs of the previous run that were not submitted again, by their arguments, and by their numbers.
         self._by_call: dict[bytes, deque[JobId]] = {}
@@ -141,16 +145,24 @@ class RecoveryFile:
     def submitted(self, number: int, payload: Bulk, options: JobOptions | None, name: object) -> None:
         """Record a job before it is submitted. Raises JournalError; then it must not be submitted."""
         fields: list[Any] = [self._computation, [number], [1], [payload], [options] if options else []]
-        if name is None and not self._names and self.journal.add([Run.tag, *fields]):
+        is_due = self._submissions.is_due(time.time())
+        if name is None and not is_due and not self._names and self.journal.add([Run.tag, *fields]):
             return
         if isinstance(payload, Payload) and payload.size > LONGEST:
             text = f"the arguments have {payload.size:,} bytes, and {self.path} keeps at most {LONGEST:,} of one job"
             raise JournalError(f"{text}: pass the name of a file instead")
         run = Run(*fields)
         before = self._pending()
+        if is_due:
+            before += self._noted(JobId(number))
         if name is not None:
             self.named(number, name)
         self.journal.append_or_raise([*before, run, *self._pending()])
+
+    def _noted(self, number: JobId) -> list[Message]:
+        with self._lock:
+            now = time.time()
+            return [Submitted(self._computation, [number], [now])] if self._submissions.note(number, now) else []
 
     def named(self, number: int, name: object) -> None:
         """Record the user's id of a job. It is written with the next job, or a little later."""

@@ -10,11 +10,12 @@ from collections.abc import Iterator
 
 from gdispy.protocol.ids import ComputationId
 from gdispy.protocol.messages import Ended, Run
+from gdispy.rules.arrivals import Arrivals
 from gdispy.rules.scheduler.computation import Computation
 from gdispy.rules.scheduler.node_record import NodeRecord, NodeStage
 from gdispy.shared_scheduler.service import SharedScheduler
 from gdispy.web.gauges import Gauge, jobs_of, single, states
-from gdispy.web.job_metrics import Arrivals, JobMetrics
+from gdispy.web.job_metrics import JobMetrics
 
 READY, DRAINED, SILENT, CONNECTING, AWAY, NO_CPUS = NODE_STATES = (
     "ready",

@@ -15,6 +15,7 @@ import logging
 import os
 import secrets
 import shutil
+import time
 from dataclasses import replace
 from hashlib import blake2b
 
@@ -27,11 +28,12 @@ from gdispy.journal.format import Reading
 from gdispy.journal.payload_files import PayloadFiles, sync_files
 from gdispy.journal.router import JournalRouter
 from gdispy.protocol.identity import SEED_BYTES, Identity
-from gdispy.protocol.ids import ComputationId, Instance
+from gdispy.protocol.ids import ComputationId, Instance, JobId
 from gdispy.protocol.message import Message
 from gdispy.protocol.messages import Cancel, JobNames, Open, Prepare, Release, Run
 from gdispy.protocol.payload import Bulk
-from gdispy.rules.history.facts import Began, Owned
+from gdispy.rules.arrivals import Arrivals
+from gdispy.rules.history.facts import Began, Owned, Submitted
 from gdispy.rules.history.replay import ComputationHistory
 from gdispy.runtime.greenlets import keep_running
 
@@ -58,6 +60,7 @@ class SchedulerStore:
         self._journal: Journal | None = None
         self._payloads: PayloadFiles | None = None
         self._compact_at = COMPACT_SIZE
+        self._submissions: dict[ComputationId, Arrivals] = {}
         if directory:
             self._open(os.path.abspath(directory))
 
@@ -195,8 +198,18 @@ class SchedulerStore:
             self.journals.record(message.computation, [message, Owned(message.computation, client, name, "")])
         elif isinstance(message, Prepare):
             self.journals.record(message.computation, [self._as_written(message)])
-        elif isinstance(message, Run | Cancel | Release | JobNames):
+        elif isinstance(message, Run):
+            self.journals.record(message.computation, [*self._noted(message), message])
+        elif isinstance(message, Cancel | Release | JobNames):
             self.journals.record(message.computation, [message])
+            if isinstance(message, Release):
+                self._submissions.pop(message.computation, None)
+
+    def _noted(self, message: Run) -> list[Message]:
+        """When these jobs were submitted, unless others were at nearly the same time."""
+        known = self._submissions.setdefault(message.computation, Arrivals())
+        first, now = min(message.jobs, default=JobId(0)), time.time()
+        return [Submitted(message.computation, [first], [now])] if message.jobs and known.note(first, now) else []
 
     def _as_written(self, message: Message) -> Message:
         """A fact with dependency files replaced by their names."""

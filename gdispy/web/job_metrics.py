@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from operator import sub
 
 from gdispy.protocol import job_status
-from gdispy.protocol.ids import JobId
 from gdispy.rules.end_reason import (
     CANCEL,
     EXCEPTION,
@@ -38,9 +37,6 @@ BOUNDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 300.0, 1800.
 MOST_COMPUTATIONS = 20
 OTHERS = "other"
 NAME_LIMIT = 60
-#: Entries of the times at which jobs have arrived, and the shortest interval between two of them in seconds.
-ARRIVALS = 4096
-AT_ONCE = 0.001
 #: Durations that are sorted before they are counted.
 MANY = 24
 
@@ -84,48 +80,6 @@ class Histogram:
                 break
         self.counts[-1] += len(durations) - done
         self.total += sum(durations[bisect_left(durations, 0.0) :])
-
-
-class Arrivals:
-    """When jobs of a computation have arrived. Their numbers rise; a job that was placed again, with a lower number
-    than others before it, counts as one of those. The longer the time since the first job that has not ended, the
-    rougher the times: they are exact to a two-thousandth of it."""
-
-    def __init__(self) -> None:
-        self._firsts: list[JobId] = []
-        self._times: list[float] = []
-        self._interval = AT_ONCE
-
-    def note(self, first: JobId, now: float) -> None:
-        """Jobs from the number `first` on arrive now."""
-        if self._firsts and (first <= self._firsts[-1] or now - self._times[-1] < self._interval):
-            return
-        self._firsts.append(first)
-        self._times.append(now)
-        if len(self._firsts) > ARRIVALS:
-            self._thin()
-
-    def _thin(self) -> None:
-        self._interval = 2 * (self._times[-1] - self._times[0]) / ARRIVALS
-        kept = [0]
-        for place, time in enumerate(self._times):
-            if time - self._times[kept[-1]] >= self._interval:
-                kept.append(place)
-        self._firsts = [self._firsts[place] for place in kept]
-        self._times = [self._times[place] for place in kept]
-
-    def forget_before(self, job: JobId | None) -> None:
-        """All jobs before this one have ended; None: all have."""
-        gone = len(self._firsts) if job is None else bisect_right(self._firsts, job)
-        if gone > 1:
-            del self._firsts[: gone - 1], self._times[: gone - 1]
-            self._interval = max(AT_ONCE, 2 * (self._times[-1] - self._times[0]) / ARRIVALS)
-
-    def times(self, jobs: Sequence[JobId]) -> list[float]:
-        """When these jobs have arrived; 0 for those before the first that was noted."""
-        firsts, times = self._firsts, self._times
-        places = [bisect_right(firsts, job) for job in jobs]
-        return [times[place - 1] if place else 0.0 for place in places]
 
 
 class JobMetrics:

@@ -53,6 +53,7 @@ def test_report_of_a_recovery_file(tmp_path: Path) -> None:
     done = run_script("gdispy", "report", path, "--json")
     found = json.loads(done.stdout)
     assert (done.returncode, found["jobs"], found["outcomes"]["Terminated"]) == (0, 10, 2)
+    assert found["waiting"]["count"] == 10 and 0 <= found["waiting"]["max"] < 60
     done = run_script("gdispy", "report", path)
     assert done.stdout.decode() == f"{path}.html\n" and "10 jobs in" in (tmp_path / "jobs.recover.html").read_text()
     done = run_script("gdispy", "report", path, "--trace", tmp_path / "x.trace.json", "--computation", "divide")

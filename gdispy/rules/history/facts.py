@@ -17,6 +17,7 @@ from gdispy.protocol.field_checks import (
     is_option_column,
     is_text,
     is_text_column,
+    is_time_column,
 )
 from gdispy.protocol.ids import ComputationId, Instance, JobId
 from gdispy.protocol.message import Message, read_values
@@ -145,8 +146,22 @@ class Told(Message):
     jobs: list[JobId]
 
 
+@record
+class Submitted(Message):
+    """When jobs were submitted, in seconds since the epoch: each time is that of the job with this number and of those
+    after it, up to the next entry."""
+
+    tag = 108
+    shape = (is_computation, is_count_column, is_time_column)
+    columns = ("jobs", "times")
+    parts = columns
+    computation: ComputationId
+    jobs: list[JobId]
+    times: list[float]
+
+
 KINDS: tuple[type[Message], ...] = (
-    *(Began, Owned, Met, Placed, Unplaced, GivenUp, Announced, Told),
+    *(Began, Owned, Met, Placed, Unplaced, GivenUp, Announced, Told, Submitted),
     *(Open, Prepare, Run, Cancel, Ended, Progress, ProgressAcked, OutcomesAcked, JobNames, Release, Released),
 )
 _BY_TAG: dict[int, type[Message]] = {kind.tag: kind for kind in KINDS}

@@ -31,7 +31,8 @@ from gdispy.protocol.messages import (
 )
 from gdispy.protocol.payload import ABSENT, Bulk, MemoryPayload
 from gdispy.protocol.rows import JobOptions
-from gdispy.rules.history.facts import Announced, Began, GivenUp, Met, Owned, Placed, Told, Unplaced
+from gdispy.rules.arrivals import Arrivals
+from gdispy.rules.history.facts import Announced, Began, GivenUp, Met, Owned, Placed, Submitted, Told, Unplaced
 
 #: Maximum number of jobs in one fact.
 PORTION = 1000
@@ -73,6 +74,7 @@ class ComputationHistory:
         #: The greatest number of any of its jobs.
         self.last = 0
         self.nodes: dict[Instance, Met] = {}
+        self.submissions = Arrivals()
         #: The machine was switched off since: the last facts may be missing.
         self.rebooted = False
 
@@ -114,6 +116,10 @@ class ComputationHistory:
         yield self.open
         yield from (each for each in (self.owned, self.prepare, *self.nodes.values()) if each is not None)
         numbers = list(self.jobs)
+        self.submissions.forget_before(min(numbers, default=None))
+        first, times = self.submissions.entries()
+        if first:
+            yield Submitted(self.id, first, times)
         for begin in range(0, len(numbers), PORTION):
             yield from self._jobs(numbers[begin : begin + PORTION])
 
@@ -195,6 +201,10 @@ class JournalState:
                 job.arguments = bulk(arguments)
         history.last = max(history.last, *fact.jobs) if fact.jobs else history.last
 
+    def _submitted(self, history: ComputationHistory, fact: Submitted) -> None:
+        for number, time in zip(fact.jobs, fact.times, strict=True):
+            history.submissions.note(number, time)
+
     def _announced(self, history: ComputationHistory, fact: Announced) -> None:
         for number, wishes in zip(fact.jobs, fact.options or [None] * len(fact.jobs), strict=True):
             history.jobs.setdefault(number, Job(ABSENT, _read(wishes)))
@@ -266,6 +276,7 @@ class JournalState:
         Met: _met,
         GivenUp: _given_up,
         Run: _run,
+        Submitted: _submitted,
         Announced: _announced,
         JobNames: _named,
         Cancel: _cancel,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -75,6 +76,7 @@ def test_what_was_accepted_is_found_and_what_was_released_is_not(live: Any) -> N
     assert history.id == C and sorted(history.jobs) == [1, 2]
     assert history.owned is not None and (history.owned.client, history.owned.name) == (CLIENT_INSTANCE, "client")
     assert history.prepare is not None and history.prepare.body == b"body"
+    assert all(0 <= time.time() - when < 60 for when in history.submissions.times([JobId(1), JobId(2)]))
 
 
 def test_large_arguments_lie_beside_the_journal_and_come_back(live: Any, tmp_path: Path) -> None:
