@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -44,6 +45,8 @@ class JobRecord(NamedTuple):
     node: str
     #: The failure in one line, or ''.
     error: str
+    #: When this process has learned of the end; 0 if that is not known.
+    received: float = 0.0
 
 
 class RunRecord:
@@ -56,7 +59,7 @@ class RunRecord:
         self._size = 0
         self._lock = threading.Lock()
         #: What was noted and is not packed yet.
-        self._pending: deque[tuple[str, Sequence[Sequence[Any]]]] = deque()
+        self._pending: deque[tuple[str, float, Sequence[Sequence[Any]]]] = deque()
         #: The number of records, and of jobs without one.
         self.count = self.left_out = 0
         self._is_broken = False
@@ -64,7 +67,7 @@ class RunRecord:
     def note(self, node: str, *columns: Sequence[Any]) -> None:
         """Jobs have ended on a node: their numbers, statuses, times of submission, start and end, and exceptions as
         text; an entry for each job in each column. The columns must not change afterwards."""
-        self._pending.append((node, columns))
+        self._pending.append((node, time.time(), columns))
         if len(self._pending) >= PENDING_LIMIT or len(columns[0]) >= PENDING_LIMIT:
             self._flush()
 
@@ -72,15 +75,14 @@ class RunRecord:
         """Pack what was noted: together, since packing each message would slow single jobs."""
         with self._lock:
             while self._pending:
-                node, columns = self._pending.popleft()
-                self._keep(node, columns)
+                self._keep(*self._pending.popleft())
 
-    def _keep(self, node: str, columns: Sequence[Sequence[Any]]) -> None:
+    def _keep(self, node: str, received: float, columns: Sequence[Sequence[Any]]) -> None:
         *rows, exceptions = columns
         if not self._is_broken:
             failed = any(exceptions)
             errors = {place: error_line(text) for place, text in enumerate(exceptions) if text} if failed else {}
-            data = msgpack.packb([node, *rows, errors])
+            data = msgpack.packb([node, received, *rows, errors])
             try:
                 self._append(data)
                 self._size += len(data)
@@ -112,9 +114,10 @@ class RunRecord:
             data = self._read(place, min(MEMORY_LIMIT, end - place))
             place += len(data)
             unpacker.feed(data)
-            for node, *columns, errors in unpacker:
+            for node, received, *columns, errors in unpacker:
                 for index, (job, status, submitted, started, ended) in enumerate(zip(*columns, strict=True)):
-                    yield JobRecord(job, status, submitted, started, ended, node, errors.get(index, ""))
+                    error = errors.get(index, "")
+                    yield JobRecord(job, status, submitted, started, ended, node, error, received)
 
     def _read(self, place: int, size: int) -> bytes:
         with self._lock:

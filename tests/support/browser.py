@@ -89,7 +89,7 @@ class Browser:
 
 
 @contextlib.contextmanager
-def browser(directory: Path) -> Iterator[Browser]:
+def browser(directory: Path, *flags: str) -> Iterator[Browser]:
     try:
         from selenium import webdriver
         from selenium.webdriver.chrome.service import Service
@@ -100,7 +100,7 @@ def browser(directory: Path) -> Iterator[Browser]:
         lacking("chromium and chromedriver are not installed")
     options = webdriver.ChromeOptions()
     options.binary_location = program
-    for flag in [*FLAGS, f"--user-data-dir={directory}", "--window-size=1280,860"]:
+    for flag in [*FLAGS, *flags, f"--user-data-dir={directory}", "--window-size=1280,860"]:
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(driver_path))
