@@ -16,6 +16,7 @@ from gdispy.protocol.ids import JobId
 from gdispy.protocol.job_status import FINISHED, TERMINATED
 from gdispy.protocol.messages import Ended
 from gdispy.protocol.rows import UsageRow
+from gdispy.rules.end_reason import CANCEL, end_reason
 
 #: Maximum number of rows: 27 users for a year.
 ROWS = 10_000
@@ -41,6 +42,9 @@ class UsageHistory:
     def count(self, day: str, user: str, ended: Ended, widths: Mapping[JobId, int]) -> None:
         """Jobs of a user have ended on a node; `widths` are the CPUs of those that have several."""
         finished, failed = ended.statuses.count(FINISHED), ended.statuses.count(TERMINATED)
+        if failed:  # A job that was cancelled while it ran has not failed.
+            ends = zip(ended.statuses, ended.exceptions, strict=True)
+            failed -= sum(status == TERMINATED and end_reason(status, text) == CANCEL for status, text in ends)
         other = len(ended.statuses) - finished - failed
         if widths or min(ended.starts) <= 0:  # Those that have not begun have no time of start.
             rows = zip(ended.jobs, ended.starts, ended.ends, strict=True)

@@ -68,3 +68,11 @@ def test_users_beyond_the_bound_of_a_day_share_a_row(monkeypatch: pytest.MonkeyP
     for user in ("a", "b", "c", "d", "a"):
         history.count(TODAY, user, ended((1, FINISHED, 1.0, 2.0)), {})
     assert [(row.user, row.finished) for row in history.rows()] == [(OTHERS, 2), ("a", 2), ("b", 1)]
+
+
+def test_job_that_was_cancelled_while_it_ran_has_not_failed() -> None:
+    history = UsageHistory()
+    made = ended((1, TERMINATED, 10.0, 12.0), (2, TERMINATED, 10.0, 12.0), (3, FINISHED, 10.0, 11.0))
+    made.exceptions[:2] = ["The job was cancelled.\n", "Traceback (most recent call last):\n"]
+    history.count(TODAY, "ann", made, {})
+    assert history.rows() == [UsageRow(TODAY, "ann", 1, 1, 1, 5.0)]
