@@ -1,8 +1,8 @@
 """What a running job does, for `job.explain()` and `job.stack()`: its processes, its last output, its Python stacks.
 
 Used in greenlets of the node. The stacks are written by `faulthandler` in a signal handler, so a job that computes in
-C, or waits in a system call, is seen too. Python's own calls continue after a signal; C code of the job that calls
-poll, sleep or the like itself, and does not repeat the call after EINTR, finds it ended early.
+C, or waits in a system call, is seen too. A job that waits in a call of C code which the signal would end early is left
+alone (`system_calls.py`), so nothing is known of its stack.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import gevent
 
+from gdispy.execution.system_calls import interruptible_wait
 from gdispy.execution.worker_channel import WorkerChannel
 from gdispy.protocol.limits import shortened
 from gdispy.worker.process_tree import descendants, is_stopped, processor_seconds, tree_bytes
@@ -35,7 +36,8 @@ def inspect(worker: WorkerChannel, ask: Callable[[], None]) -> list[str]:
     """Keys and values in turn, as in `Explained`. `ask` sends the signals on which the worker writes its stacks, and
     the output that Python has buffered."""
     facts: list[str] = []
-    stack = _stack(worker, ask)
+    wait = interruptible_wait(worker.pid) if worker.pid else ""
+    stack = _stack(worker, ask) if not wait else ""
     if worker.pid:
         tree = [worker.pid, *descendants(worker.pid)]
         facts += ["process", f"{worker.pid}" + (f" and {len(tree) - 1} below it" if len(tree) > 1 else "")]
@@ -47,6 +49,8 @@ def inspect(worker: WorkerChannel, ask: Callable[[], None]) -> list[str]:
             facts += [key, lines]
     if _FRAME.search(stack):
         return [*facts, "stack", stack]
+    if wait:
+        return [*facts, "no stack", f"it waits in {wait}, which the signal for a stack would end early"]
     return [*facts, "no stack", _why_none(worker.pid, bool(stack))]
 
 

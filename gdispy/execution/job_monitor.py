@@ -15,6 +15,7 @@ import gevent.event
 
 from gdispy.execution.followed_job import FollowedJob
 from gdispy.execution.job_inspection import inspect
+from gdispy.execution.system_calls import interruptible_wait
 from gdispy.execution.worker_channel import WorkerChannel
 from gdispy.protocol.ids import JobId, WorkerId
 from gdispy.rules.node.node_rules import NodeRules
@@ -101,7 +102,7 @@ class JobMonitor:
 
     def _report_output(self, worker: WorkerChannel, followed: FollowedJob) -> None:
         if not followed.is_shown():
-            if followed.wants_signal():
+            if followed.wants_signal() and not interruptible_wait(worker.pid):
                 self._send_signal(worker, signal.SIGURG)
         elif self._backlog() < LIVE_BACKLOG:
             for piece in followed.read(worker.output.out, worker.output.err):

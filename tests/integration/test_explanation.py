@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +32,28 @@ def wait_in_a_thread(directory: str) -> int:
     thread.start()
     thread.join()
     return 1
+
+
+def poll_in_c(fifo: str) -> int:
+    """What poll returns that C code has called: 1 if the fifo can be read, -1 if a signal has ended it early."""
+    import ctypes
+    import os
+
+    class Wish(ctypes.Structure):
+        _fields_ = [("fd", ctypes.c_int), ("events", ctypes.c_short), ("revents", ctypes.c_short)]
+
+    print("buffered", end="")
+    wish = Wish(os.open(fifo, os.O_RDWR), 1, 0)
+    return int(ctypes.CDLL(None).poll(ctypes.byref(wish), 1, -1))
+
+
+def poll_in_python(fifo: str) -> int:
+    import os
+    import select
+
+    made = select.poll()
+    made.register(os.open(fifo, os.O_RDWR), 1)
+    return len(made.poll())
 
 
 def runs(job: gdispy.DispyJob) -> bool:
@@ -68,6 +92,32 @@ def test_job_that_computes_in_c_is_seen_at_once_and_goes_on_undisturbed(one: Mak
             break
     assert stacks and all("in compute_in_c" in each for each in stacks)
     assert job() == sum(range(100_000_000)) and job.stderr == ""
+
+
+def test_c_code_that_waits_is_left_alone_and_pythons_own_waits_are_seen(one: Make, tmp_path: Path) -> None:
+    fifo = str(tmp_path / "fifo")
+    os.mkfifo(fifo)
+    with open(fifo, "wb", opener=lambda path, flags: os.open(path, os.O_RDWR)) as file:
+        job = one(poll_in_c).submit(fifo)
+        assert runs(job)
+        eventually(lambda: "it waits in poll, called by libffi" in job.explain().get("no stack"))
+        follower = threading.Thread(target=list, args=(job.follow(),))
+        follower.start()
+        for _ in range(5):
+            assert job.explain().get("memory")
+            with pytest.raises(gdispy.ConfigError, match="which the signal for a stack would end early"):
+                job.stack()
+        file.write(b"x")
+        file.flush()
+        assert (job(), job.stdout) == (1, "buffered")
+        follower.join()
+        os.read(file.fileno(), 1)
+        job = one(poll_in_python).submit(fifo)
+        assert runs(job)
+        assert eventually(lambda: "in poll_in_python" in job.stack())
+        file.write(b"x")
+        file.flush()
+        assert job() == 1
 
 
 def test_all_threads_are_shown(one: Make, tmp_path: Path) -> None:
