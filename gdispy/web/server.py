@@ -109,6 +109,8 @@ class _Handler(WSGIHandler):  # type: ignore[misc]
         self._strangers.add(self._place, self.socket)
         try:
             super().handle()
+        except OSError as error:  # The other side has left.
+            logger.debug("page: %s: %s", self._place[0], error)
         finally:
             self._strangers.remove(self._place)
 
@@ -127,6 +129,16 @@ class _Handler(WSGIHandler):  # type: ignore[misc]
         self.close_connection = True
         if not isinstance(v, OSError | gevent.GreenletExit):
             logger.error("gdispy: a defect in the server of the page", exc_info=(t, v, tb))
+
+
+class _Server(WSGIServer):  # type: ignore[misc]
+    """A failed handshake of TLS, such as a request without it, is not written to standard error."""
+
+    def wrap_socket_and_handle(self, client_socket: socket.socket, address: tuple[object, ...]) -> None:
+        try:
+            super().wrap_socket_and_handle(client_socket, address)
+        except OSError as error:
+            logger.debug("page: %s: %s", address[0], error)
 
 
 class PageServer:
@@ -183,7 +195,7 @@ class PageServer:
         own = frozenset({self._host, name, native_socket.gethostname(), native_socket.getfqdn()} - {""})
         self._guard = Guard(self.token, f"gdispy-{self._port}", self._tls is not None, own)
         options = {"ssl_context": self._tls.for_servers} if self._tls is not None else {}
-        self._server = WSGIServer(
+        self._server = _Server(
             listener,
             self._serve,
             log=None,

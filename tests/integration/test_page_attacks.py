@@ -70,6 +70,13 @@ def made() -> Iterator[Made]:
     Hub.get().call(found.server.close)
 
 
+@pytest.fixture(autouse=True)
+def quiet(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
+    """Nothing that others do is written to standard error, which may be the log of a daemon."""
+    yield
+    assert "Traceback" not in capfd.readouterr().err
+
+
 DATA = ["/api/state", "/api/jobs", "/api/timeline", "/api/history", "/api/events", "/api/session"]
 
 

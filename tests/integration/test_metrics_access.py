@@ -1,0 +1,95 @@
+"""Who gets the metrics of a page, and what they give access to."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import sys
+from collections.abc import Iterable, Iterator
+
+import pytest
+
+from gdispy.hub import Hub
+from gdispy.web.gauges import Gauge, single
+from gdispy.web.guard import FAILURES
+from gdispy.web.job_metrics import JobMetrics
+from gdispy.web.server import PageServer
+from tests.integration.test_page_attacks import FakeView
+
+TOKEN = "token-of-the-metrics"
+
+
+class Figures:
+    """A source with one figure."""
+
+    role = "program"
+
+    def __init__(self) -> None:
+        self.metrics = JobMetrics()
+
+    def gauges(self) -> Iterable[Gauge]:
+        return [single("cpus", "CPUs.", 5)]
+
+
+@contextlib.contextmanager
+def served(source: Figures | None, token: str) -> Iterator[PageServer]:
+    made = PageServer(FakeView(), "127.0.0.1", 0, None, "token-of-the-page", source, token)
+    Hub.get().call(made.start)
+    try:
+        yield made
+    finally:
+        Hub.get().call(made.close)
+
+
+def ask(made: PageServer, path: str = "/metrics", **headers: str) -> tuple[int, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", int(made.address.rstrip("/").rpartition(":")[2]), timeout=20)
+    with contextlib.closing(connection):
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+
+
+def test_metrics_need_no_token_on_this_machine_if_none_was_given() -> None:
+    with served(Figures(), "") as made:
+        code, text = ask(made)
+        assert code == 200 and "gdispy_cpus 5.0\n" in text
+        assert ask(made, Host="evil.example")[0] == 421
+        assert ask(made, Origin="http://evil.example")[0] == 403
+        assert ask(made, **{"X-Forwarded-For": "10.0.0.5"})[0] == 401
+        assert ask(made, "/api/state")[0] == 401
+
+
+def test_token_of_the_metrics_gives_access_to_nothing_else() -> None:
+    with served(Figures(), TOKEN) as made:
+        assert ask(made)[0] == 401
+        assert ask(made, Authorization=f"Bearer {TOKEN}")[0] == 200
+        assert ask(made, Authorization="Bearer token-of-the-page")[0] == 200
+        for path in ("/api/state", "/api/jobs", "/api/events"):
+            assert ask(made, path, Authorization=f"Bearer {TOKEN}")[0] in (401, 403)
+
+
+def test_guesses_do_not_lock_out_prometheus() -> None:
+    with served(Figures(), TOKEN) as made:
+        codes = [ask(made, Authorization="Bearer x")[0] for _ in range(FAILURES + 2)]
+        assert codes == [403] * FAILURES + [429, 429]
+        assert ask(made, Authorization=f"Bearer {TOKEN}")[0] == 200
+
+
+def test_what_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with served(None, "") as made:
+        assert ask(made) == (404, '{"error":"this page has no metrics"}')
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    monkeypatch.delitem(sys.modules, "gdispy.web.metrics", raising=False)
+    with served(Figures(), "") as made:
+        code, text = ask(made)
+        assert code == 404 and "pip install 'gdispy[metrics]'" in text
+
+
+def test_other_methods_are_refused() -> None:
+    with served(Figures(), "") as made:
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", int(made.address.rstrip("/").rpartition(":")[2]), timeout=20
+        )
+        with contextlib.closing(connection):
+            connection.request("POST", "/metrics", body=b"x")
+            assert connection.getresponse().status == 405
