@@ -37,6 +37,7 @@ from gdispy.protocol.limits import printable
 from gdispy.protocol.messages import (
     Availability,
     Hello,
+    LogEvents,
     Message,
     MissingFiles,
     NodeOrder,
@@ -47,10 +48,11 @@ from gdispy.protocol.messages import (
     Released,
     Reply,
     Returned,
+    RunningJobs,
 )
 from gdispy.protocol.roles import NODE, SCHEDULER_TO_NODE, VISITOR_TO_NODE
 from gdispy.protocol.rows import NodeOverviewRow
-from gdispy.protocol.texts import REFUSED, STOPPED
+from gdispy.protocol.texts import DRAINING, REFUSED, STOPPED
 from gdispy.protocol.wire import FILE, MessageRefused, Sink
 from gdispy.rules.effects import Drop, Effect, Effects, Send, WriteFacts
 from gdispy.rules.faults import refusal
@@ -61,11 +63,13 @@ from gdispy.rules.node.effects import (
     FollowJob,
     Interrupt,
     Kill,
+    ListJobs,
     Load,
     LookAt,
     NewWorker,
     PutFiles,
     RecallJobs,
+    ShowLog,
     Shutdown,
     Terminate,
     Unload,
@@ -76,6 +80,7 @@ from gdispy.rules.node.status import Work
 from gdispy.runtime.fault_log import log_fault
 from gdispy.runtime.greenlets import keep_running, spawn
 from gdispy.runtime.limited_log import LimitedLog
+from gdispy.runtime.log_buffer import LogBuffer, log_events
 from gdispy.runtime.pump import Pump
 from gdispy.transport.acceptor import descriptor_limit
 from gdispy.transport.connection import ConnectedSocket, Connection, Handlers, new_identity
@@ -92,7 +97,6 @@ DRAIN, UNDRAIN = NODE_ORDERS = ("drain", "undrain")
 #: Reasons for accepting no jobs: the owner has stopped it, or it is to be empty soon, or there is no disk space for
 #: results, or for files of jobs.
 _STOPPED = "stopped"
-DRAINING = "draining"
 _SPOOL_FULL = "no room for results"
 _FULL = "the disk is nearly full"
 #: Seconds between two checks of the disk.
@@ -102,7 +106,7 @@ RETURN_LIMIT = 0.5
 IDLE_INTERVAL = 0.02
 
 #: Log keys of events that a scheduler can cause repeatedly.
-_ANSWERS = (MissingFiles, Prepared, Released, Reply, Returned)
+_ANSWERS = (MissingFiles, Prepared, Released, Reply, Returned, RunningJobs, LogEvents)
 
 #: Seconds between two reports of free resources to schedulers without jobs here (to others as often as they want
 #: heartbeats); and how many of those reports may be skipped for a scheduler without jobs here.
@@ -184,11 +188,17 @@ class Node:
         self._workers.on_failure = self._on_failure
         self._workers.on_defect = self._on_defect
         self._announcer: Announcer | None = None
+        #: What it has logged last.
+        self.log = LogBuffer()
         self._is_draining = False
         self.watch_jobs = self._rules.watch_jobs
 
     def run(self, on_ready: Callable[[], None] = lambda: None) -> None:
         """Run until `stop` is called. Raises the error that broke the node."""
+        with self.log.attached():
+            self._run(on_ready)
+
+    def _run(self, on_ready: Callable[[], None]) -> None:
         adopt_orphans()
         keep_freed_memory()
         try:
@@ -562,6 +572,9 @@ class Node:
     def _unload(self, effect: Unload) -> None:
         self._workers.unload(effect.computation)
 
+    def _show_log(self, effect: ShowLog) -> None:
+        self._send(Send(effect.peer, log_events(effect.request, self.log, self.instance)))
+
     _EFFECTS: dict[type[Effect], Callable[..., None]] = {
         Send: _send,
         WriteFacts: lambda self, effect: self._spool.record(effect.computation, effect.facts),
@@ -576,6 +589,8 @@ class Node:
         AssignJobs: lambda self, effect: self._workers.hand(effect.worker, effect.jobs),
         RecallJobs: lambda self, effect: self._workers.take_back(effect.worker),
         FollowJob: lambda self, effect: self._workers.monitor.follow(effect.worker, effect.job, effect.attempt),
+        ListJobs: lambda self, effect: self._workers.monitor.list_jobs(effect),
+        ShowLog: _show_log,
         LookAt: lambda self, effect: self._workers.monitor.look_at(effect.worker, effect.question, effect.facts),
         Interrupt: lambda self, effect: self._workers.interrupt(effect.worker, effect.job, effect.attempt),
         Terminate: lambda self, effect: self._workers.terminate(effect.worker),

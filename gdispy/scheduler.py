@@ -105,6 +105,8 @@ class Scheduler:
         self.rules.on_fault = self._drop_faulty
         #: Handles a message of a remote client that could not be handled.
         self.on_client_fault: OnFault = raise_fault
+        #: Takes answers of nodes to questions that the rules do not know; returns whether it was one.
+        self.on_answer: Callable[[Peer, Message], bool] | None = None
         #: Called when the rules have failed, and make no decisions any more.
         self.on_defect: list[Callable[[BaseException], None]] = []
         self._pump = Pump(self._perform, self.rules.tick, self.rules.due, self._tell_defect)
@@ -313,6 +315,9 @@ class Scheduler:
 
     def _receive(self, connection: Connection, messages: list[Message], size: int, now: float) -> Effects:
         connection.acknowledge(size)
+        on_answer = self.on_answer
+        if on_answer is not None:
+            messages = [each for each in messages if not on_answer(connection.peer, each)]
         return self.rules.receive(connection.peer, messages, now)
 
     def _on_silent(self, connection: Connection, silent: bool) -> None:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 
 from gdispy import config
 from gdispy.cli.argument_shapes import PackedSource
 from gdispy.cli.command_line import CommandLine
 from gdispy.cli.command_template import CommandTemplate
 from gdispy.cli.commands import overview
+from gdispy.cli.durations import seconds_of
 from gdispy.cli.halt_rule import Halt, HaltRule
 from gdispy.cli.job_lines import JobLines, Templates
 from gdispy.cli.node_wait import NodeWait
@@ -49,9 +49,6 @@ examples:
 Each job's output is printed in the order of the arguments. The exit status is 0 only if every job
 ended with exit code 0.
 """
-
-_DURATION = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?P<unit>[smhd]?)")
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -239,14 +236,4 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _seconds(option: str, text: str | None) -> float | None:
-    if text is None:
-        return None
-    match = _DURATION.fullmatch(text)
-    if match is None:
-        raise ConfigError(
-            f"{option} {text!r} is not a time: write seconds, or a number with s, m, h or d, as 90s or 2h"
-        )
-    seconds = float(match["number"]) * _UNITS[match["unit"]]
-    if not 0.001 <= seconds <= 1e9:
-        raise ConfigError(f"{option} {text!r} must be from 0.001 to 1e9 seconds")
-    return seconds
+    return seconds_of(option, text) if text is not None else None

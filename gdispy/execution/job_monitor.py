@@ -16,8 +16,12 @@ import gevent.event
 from gdispy.execution.followed_job import FollowedJob
 from gdispy.execution.job_inspection import inspect
 from gdispy.execution.system_calls import interruptible_wait
+from gdispy.execution.running_jobs import measured
 from gdispy.execution.worker_channel import WorkerChannel
 from gdispy.protocol.ids import JobId, WorkerId
+from gdispy.protocol.messages import RunningJobs
+from gdispy.rules.effects import Send
+from gdispy.rules.node.effects import ListJobs
 from gdispy.rules.node.node_rules import NodeRules
 from gdispy.runtime.greenlets import keep_running, spawn
 from gdispy.runtime.pump import Pump
@@ -78,6 +82,15 @@ class JobMonitor:
         with contextlib.suppress(OSError):  # The worker has ended meanwhile.
             facts = [*facts, *inspect(worker, ask)]
         self._pump.put(self._rules.seen, worker.number, question, facts)
+
+    def list_jobs(self, effect: ListJobs) -> None:
+        """Find out what running jobs use, and send it."""
+        spawn(self._list_jobs, effect, what="a list of running jobs")
+
+    def _list_jobs(self, effect: ListJobs) -> None:
+        pids = {number: self._workers[number].pid for number, _ in effect.rows if number in self._workers}
+        rows = measured([row._replace(pid=pids.get(number, 0)) for number, row in effect.rows])
+        self._pump.put(lambda now: [Send(effect.peer, RunningJobs(effect.question, rows, effect.left_out))])
 
     def _watch(self) -> None:
         while True:

@@ -243,6 +243,9 @@ OPTION_ROW = (
 
 NODE_OVERVIEW = (is_text, is_text, is_count, is_count, is_count, is_flag)
 USAGE_ROW = (is_text, is_text, *[is_count] * 3, is_number)
+RUNNING_JOB_ROW = (is_computation, is_count, is_count, is_number, is_number, is_count, *[is_text] * 4)
+LOG_POSITION = (is_instance, is_count)
+LOG_ROW = (is_instance, is_count, is_number, is_text, is_text, is_text)
 COMPUTATION_OVERVIEW = (is_text, is_text, is_text, is_count, is_count)
 
 
@@ -258,3 +261,15 @@ def is_computation_overview(value: object) -> bool:
 
 def is_usage(value: object) -> bool:
     return type(value) is list and len(value) <= COLUMN_LIMIT and all(is_row(USAGE_ROW, row) for row in value)
+
+
+def is_running_jobs(value: object) -> bool:
+    return type(value) is list and len(value) <= COLUMN_LIMIT and all(is_row(RUNNING_JOB_ROW, row) for row in value)
+
+
+def is_log_positions(value: object) -> bool:
+    return type(value) is list and len(value) <= COLUMN_LIMIT and all(is_row(LOG_POSITION, row) for row in value)
+
+
+def is_log_rows(value: object) -> bool:
+    return type(value) is list and len(value) <= COLUMN_LIMIT and all(is_row(LOG_ROW, row) for row in value)

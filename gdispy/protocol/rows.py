@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gdispy.protocol.ids import ComputationId
+from gdispy.protocol.ids import ComputationId, Instance, JobId
 from gdispy.protocol.payload import Bulk, bulk_size
 
 #: The fields of a file's row that may have arrived: checked, but without their types.
@@ -113,6 +113,46 @@ class UsageRow(NamedTuple):
     other: int
     #: The time that they ran, multiplied by their CPUs.
     seconds: float
+
+
+class RunningJobRow(NamedTuple):
+    """A job that a worker process has in hand, as in `RunningJobs`. A node leaves out what only its scheduler knows."""
+
+    computation: ComputationId
+    job: JobId
+    #: Of its worker; 0 if it is not known yet.
+    pid: int
+    #: Since when it can have begun, in seconds before now.
+    age: float
+    #: CPU time of the processes that are there, in seconds, and bytes of memory; -1.0 and 0 if not measured.
+    processor: float
+    memory: int
+    #: The beginning of `computation` in hex that no other computation has, its name, its client, and the node.
+    prefix: str = ""
+    name: str = ""
+    client: str = ""
+    node: str = ""
+
+
+class LogPosition(NamedTuple):
+    """The next record of a log that is wanted, as in `LogRequest`."""
+
+    log: Instance
+    number: int
+
+
+class LogRow(NamedTuple):
+    """A record of the log of a daemon, as in `LogEvents`."""
+
+    #: The instance of the run of the daemon, and the number of the record in it.
+    log: Instance
+    number: int
+    #: Seconds since the epoch, by the clock of the daemon.
+    time: float
+    level: str
+    #: The daemon, for people; a node leaves it out.
+    where: str
+    text: str
 
 
 class ComputationOverviewRow(NamedTuple):

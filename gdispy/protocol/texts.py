@@ -16,3 +16,6 @@ GIVEN_UP = "each connection is closed for the same reason"
 
 #: Beginning of the exception of a job that was ended at its time limit.
 TOO_LONG = "The job took longer than its limit"
+
+#: Reason of a node for offering no CPUs, among others that are separated by ', ': it is to be empty.
+DRAINING = "draining"

@@ -43,6 +43,9 @@ class ClientProxy:
         self.turns = gevent.lock.BoundedSemaphore(CLIENT_DIALS)
         self.connection: Connection | None = None
         self.address = ""
+        #: It has asked about the scheduler only, on its last connection; and its version of gdispy.
+        self.is_visitor = True
+        self.version = ""
         #: The claims of its `Hello`, and whether it only collects; until they are handled.
         self.claims: list[Claim] = []
         self.recovers = False

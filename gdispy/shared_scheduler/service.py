@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import secrets
 import tempfile
 import time
 from collections.abc import Callable
@@ -32,6 +33,7 @@ from gdispy.errors import ConfigError, ProtocolError
 from gdispy.execution.dependency_files import refusal
 from gdispy.net import Listener
 from gdispy.protocol import client_names
+from gdispy.protocol.field_checks import INSTANCE_BYTES
 from gdispy.protocol.handshake import Keys
 from gdispy.protocol.identity import computation_token
 from gdispy.protocol.ids import Instance, Peer
@@ -68,8 +70,10 @@ from gdispy.rules.scheduler.turns import FAIR
 from gdispy.runtime.fault_log import log_fault
 from gdispy.runtime.greenlets import keep_running
 from gdispy.runtime.limited_log import LimitedLog
+from gdispy.runtime.log_buffer import LogBuffer
 from gdispy.scheduler import Scheduler
 from gdispy.shared_scheduler.client_proxy import ClientProxy
+from gdispy.shared_scheduler.inquiries import Inquiries
 from gdispy.shared_scheduler.store import SchedulerStore
 from gdispy.shared_scheduler.usage_file import UsageFile
 from gdispy.transport import greeting
@@ -165,6 +169,11 @@ class SharedScheduler:
         self._failure: BaseException | None = None
         self._log = LimitedLog(logger)
         self._proxies: dict[Instance, ClientProxy] = {}
+        #: What it has logged last.
+        self.log = LogBuffer()
+        run = Instance(secrets.token_bytes(INSTANCE_BYTES))  # With a journal, its own instance outlives it.
+        self._inquiries = Inquiries(self._scheduler.rules, self._proxies, self.log, run)
+        self._scheduler.on_answer = self._inquiries.nodes.answered
         self._proxy_of: dict[Peer, ClientProxy] = {}
         self._connections: dict[Peer, Connection] = {}
         self._stop = gevent.event.Event()
@@ -199,6 +208,12 @@ class SharedScheduler:
 
     def run(self, on_ready: Callable[[], None] = lambda: None) -> None:
         """Work until `stop` is called."""
+        with self.log.attached():
+            self._run(on_ready)
+        if self._failure is not None:
+            raise self._failure
+
+    def _run(self, on_ready: Callable[[], None]) -> None:
         keep_freed_memory()
         try:
             self._scheduler.start()
@@ -222,8 +237,6 @@ class SharedScheduler:
             self._scheduler.close()
             self._usage.write()
             self._store.close()
-        if self._failure is not None:
-            raise self._failure
 
     def stop(self) -> None:
         """End soon; from any greenlet of the loop, or a signal handler."""
@@ -243,7 +256,7 @@ class SharedScheduler:
             found = rules.computation_rows(proxy.mailbox.peer)
             rows += [ComputationOverviewRow(proxy.mailbox.name, where, *row) for row in found]
             notes += [f"{proxy.mailbox.name}: {line}" for line in rules.waits(proxy.mailbox.peer, time.monotonic())]
-        return Overview(question, rules.node_rows(), rows, notes)
+        return Overview(question, rules.node_rows(), rows, notes, rules.node_states(time.monotonic()))
 
     # For the web page
 
@@ -305,8 +318,6 @@ class SharedScheduler:
 
     def _greet(self, connection: Connection, hello: Hello) -> ClientProxy:
         connection.check_identity(hello)
-        key, text = ("in", connection.address), "connected: client %s at %s, gdispy %s"
-        self._log.log(logging.INFO, key, text, hello.name, connection.address, hello.version)
         proxy = self._proxies.get(hello.instance)
         if proxy is None:
             proxy = self._new_proxy(hello.instance, hello.name, connection.address)
@@ -317,6 +328,7 @@ class SharedScheduler:
         proxy.address = connection.address
         proxy.mailbox.connected(connection.peer)
         proxy.claims, proxy.recovers = hello.claims, hello.role == RECOVERER
+        proxy.is_visitor, proxy.version = True, hello.version
         if 0.05 <= hello.pulse <= 1000:
             connection.set_pulse(hello.pulse)
         address, epoch = self._settings.ext_ip_addr, self._store.epoch
@@ -343,6 +355,11 @@ class SharedScheduler:
                 connection.answer(Usage(message.question, self._usage.rows(message.days)))
                 continue
             try:
+                asked = self._inquiries.take(connection, message, now)
+                if asked is not None:
+                    effects += asked
+                    continue
+                self._note_client(proxy)
                 self._check_owner(proxy, message)
                 forward, answers = proxy.mailbox.incoming(message)
             except ProtocolError as error:
@@ -360,6 +377,14 @@ class SharedScheduler:
             for answer in answers:
                 self._answer(connection, answer)
         return effects
+
+    def _note_client(self, proxy: ClientProxy) -> None:
+        """A peer has sent more than questions about the scheduler: those, which may come each second, are not
+        logged."""
+        if proxy.is_visitor:
+            proxy.is_visitor = False
+            key, text = ("in", proxy.address), "connected: client %s at %s, gdispy %s"
+            self._log.log(logging.INFO, key, text, proxy.mailbox.name, proxy.address, proxy.version)
 
     def _check_owner(self, proxy: ClientProxy, message: Message) -> None:
         """Raise ProtocolError if a client submits a computation that belongs to another client."""
@@ -494,7 +519,8 @@ class SharedScheduler:
         proxy = self._proxy_of.pop(connection.peer, None)
         if proxy is None or proxy.mailbox.link != connection.peer:
             return
-        level = logging.ERROR if reason.startswith(REFUSED) else logging.INFO
+        level = logging.DEBUG if proxy.is_visitor else logging.INFO
+        level = logging.ERROR if reason.startswith(REFUSED) else level
         key, text = ("out", proxy.address, level), "disconnected: client %s at %s: %s"
         self._log.log(level, key, text, proxy.mailbox.name, proxy.address, reason)
         proxy.connection, proxy.mailbox.link = None, None

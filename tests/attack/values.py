@@ -109,6 +109,9 @@ class Values:
             field_checks.is_node_list: lambda name: self._row(field_checks.NODE_ROW),
             field_checks.is_node_overview: lambda name: self._row(field_checks.NODE_OVERVIEW),
             field_checks.is_usage: lambda name: self._row(field_checks.USAGE_ROW),
+            field_checks.is_running_jobs: lambda name: self._row(field_checks.RUNNING_JOB_ROW),
+            field_checks.is_log_positions: lambda name: self._row(field_checks.LOG_POSITION),
+            field_checks.is_log_rows: lambda name: self._row(field_checks.LOG_ROW),
             field_checks.is_computation_overview: lambda name: self._row(field_checks.COMPUTATION_OVERVIEW),
         }
         return {check: self._list_of(item) for check, item in items.items()}

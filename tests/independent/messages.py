@@ -122,6 +122,9 @@ _TYPES: dict[str, Callable[[Any], bool]] = {
     "standing": _row(*["text"] * 2, *["count"] * 4, "number", *["count"] * 2),
     "member": _row("text", "text", "count", "count", "count", "flag"),
     "usage": _row("text", "text", "count", "count", "count", "number"),
+    "running": _row("id", "count", "count", "number", "number", "count", *["text"] * 4),
+    "position": _row("instance", "count"),
+    "event": _row("instance", "count", "number", *["text"] * 3),
     "tenant": _row("text", "text", "text", "count", "count"),
 }
 
@@ -138,7 +141,7 @@ def fits(kind: str, value: Any) -> bool:
 KINDS = _read()
 _BY_TAG = {kind.tag: kind for kind in KINDS.values()}
 #: Columns that are as long as no other, and those that may be empty.
-_INDEPENDENT = ("Status", "Overview")
+_INDEPENDENT = ("Status", "Overview", "RunningJobs", "LogEvents")
 _OPTIONAL = {("Run", "options"), ("Prepare", "contents"), ("Inventory", "ended")}
 
 #: A message that has arrived: its name, and its fields.

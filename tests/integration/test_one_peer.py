@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -265,6 +266,48 @@ def test_peer_that_reads_no_answers_is_let_go(scheduler: Daemon, cluster: Shared
     with open(f"/proc/{scheduler.pid}/status") as file:
         [line] = [line for line in file if line.startswith("VmRSS")]
     assert int(line.split()[1]) < 400_000
+
+
+def test_more_open_questions_than_are_allowed_end_the_connection(
+    scheduler: Daemon, node: Daemon, cluster: SharedJobCluster, meet: Meet
+) -> None:
+    works(cluster)
+    peer, other = meet(scheduler, CLIENT), meet(scheduler, CLIENT)
+    os.kill(node.pid, signal.SIGSTOP)
+    try:
+        peer.send(*(said.RunningJobsRequest(number, 1 << 52) for number in range(5)))
+        assert "more than 4 questions of one connection are not answered yet" in reason_of(peer)
+        other.send(said.RunningJobsRequest(9, 1 << 52))
+        answer = other.until(said.RunningJobs, 15)
+    finally:
+        os.kill(node.pid, signal.SIGCONT)
+    assert answer is not None and answer.question == 9 and "has not answered within 2 s" in answer.problems[0]
+    works(cluster)
+
+
+@pytest.mark.parametrize(
+    ("roles", "message", "reason"),
+    [
+        (SCHEDULER, said.JobFactsRequest(1, ""), "a node takes no JobFactsRequest from a scheduler"),
+        (SCHEDULER, said.RunningJobs(1, [], 0), "a node takes no RunningJobs from a scheduler"),
+        (CLIENT, said.LogEvents(1, "", [], 0), "a scheduler takes no LogEvents from a client"),
+        (COMING, said.LogRequest(1, 0.0, 1, "", []), "a scheduler takes no LogRequest from a node"),
+    ],
+)
+def test_questions_and_answers_are_refused_from_others(
+    roles: bytes,
+    message: Message,
+    reason: str,
+    scheduler: Daemon,
+    start_node: Start,
+    cluster: SharedJobCluster,
+    meet: Meet,
+) -> None:
+    daemon = start_node() if roles == SCHEDULER else scheduler
+    peer = meet(daemon, roles, **({"cpus": 1} if roles == COMING else {}))
+    peer.send(*([said.Inventory([], [], [])] if roles == COMING else []), message)
+    assert reason in reason_of(peer)
+    works(cluster)
 
 
 # Strangers

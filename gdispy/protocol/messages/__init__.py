@@ -57,9 +57,15 @@ from gdispy.protocol.messages.reconnection import Resume as Resume
 from gdispy.protocol.messages.reconnection import Unknown as Unknown
 from gdispy.protocol.messages.status import Explain as Explain
 from gdispy.protocol.messages.status import Explained as Explained
+from gdispy.protocol.messages.status import JobFacts as JobFacts
+from gdispy.protocol.messages.status import JobFactsRequest as JobFactsRequest
+from gdispy.protocol.messages.status import LogEvents as LogEvents
+from gdispy.protocol.messages.status import LogRequest as LogRequest
 from gdispy.protocol.messages.status import NodeOrder as NodeOrder
 from gdispy.protocol.messages.status import Overview as Overview
 from gdispy.protocol.messages.status import OverviewRequest as OverviewRequest
+from gdispy.protocol.messages.status import RunningJobs as RunningJobs
+from gdispy.protocol.messages.status import RunningJobsRequest as RunningJobsRequest
 from gdispy.protocol.messages.status import Status as Status
 from gdispy.protocol.messages.status import StatusRequest as StatusRequest
 from gdispy.protocol.messages.status import Usage as Usage
@@ -98,6 +104,7 @@ ALL: tuple[type[Message], ...] = (
         Overview,
     ),
     *(ResendRequest, Fenced, JobNames, Withdraw, Follow, Printed, NodeOrder, Explain, Explained, UsageRequest, Usage),
+    *(RunningJobsRequest, RunningJobs, JobFactsRequest, JobFacts, LogRequest, LogEvents),
 )
 BY_TAG: dict[int, type[Message]] = {kind.tag: kind for kind in ALL}
 

@@ -12,8 +12,12 @@ from gdispy.protocol.field_checks import (
     is_computation_overview,
     is_count,
     is_flag,
+    is_log_positions,
+    is_log_rows,
     is_node_list,
     is_node_overview,
+    is_number,
+    is_running_jobs,
     is_text,
     is_text_column,
     is_usage,
@@ -21,7 +25,15 @@ from gdispy.protocol.field_checks import (
 from gdispy.protocol.ids import ComputationId, JobId
 from gdispy.protocol.message import Message
 from gdispy.protocol.record import record
-from gdispy.protocol.rows import ComputationOverviewRow, NodeOverviewRow, NodeRow, UsageRow
+from gdispy.protocol.rows import (
+    ComputationOverviewRow,
+    LogPosition,
+    LogRow,
+    NodeOverviewRow,
+    NodeRow,
+    RunningJobRow,
+    UsageRow,
+)
 
 
 @record
@@ -89,12 +101,14 @@ class Overview(Message):
 
     tag = 54
     row_types = {"nodes": NodeOverviewRow, "computations": ComputationOverviewRow}
-    shape = (is_count, is_node_overview, is_computation_overview, is_text_column)
+    shape = (is_count, is_node_overview, is_computation_overview, is_text_column, is_text_column)
     question: int
     nodes: list[NodeOverviewRow]
     computations: list[ComputationOverviewRow]
     #: Why a node takes no jobs.
     notes: list[str] = field(default_factory=list)
+    #: The state of each node, for people; empty if the sender does not know more than whether it is connected.
+    states: list[str] = field(default_factory=list)
 
 
 @record
@@ -127,3 +141,86 @@ class Usage(Message):
     shape = (is_count, is_usage)
     question: int
     rows: list[UsageRow]
+
+
+@record
+class RunningJobsRequest(Message):
+    """A peer with the secret of clients asks a scheduler for the running jobs, `limit` rows at most, and the scheduler
+    asks its nodes. The answer is `RunningJobs`."""
+
+    tag = 64
+    shape = (is_count, is_count)
+    question: int
+    limit: int
+
+
+@record
+class RunningJobs(Message):
+    """The running jobs of a scheduler, or those of the asking scheduler on a node; the longest running first."""
+
+    tag = 65
+    row_types = {"rows": RunningJobRow}
+    shape = (is_count, is_running_jobs, is_count, is_text_column)
+    question: int
+    rows: list[RunningJobRow]
+    #: Jobs that run, too.
+    left_out: int
+    #: Nodes that have not answered, and why.
+    problems: list[str] = field(default_factory=list)
+
+
+@record
+class JobFactsRequest(Message):
+    """A peer with the secret of clients asks about a job of any client, `PREFIX:NUMBER`, or, with '', what the
+    computations wait for. The answer is `JobFacts`."""
+
+    tag = 66
+    shape = (is_count, is_text)
+    question: int
+    job: str
+
+
+@record
+class JobFacts(Message):
+    """The answer to `JobFactsRequest`: keys and values in turn, or why there is none."""
+
+    tag = 67
+    shape = (is_count, is_text, is_text_column)
+    question: int
+    error: str
+    facts: list[str]
+
+
+@record
+class LogRequest(Message):
+    """A peer with the secret of clients asks a scheduler for what it and its nodes have logged, and the scheduler asks
+    its nodes. The answer is `LogEvents`."""
+
+    tag = 68
+    row_types = {"positions": LogPosition}
+    shape = (is_count, is_number, is_count, is_text, is_log_positions)
+    question: int
+    #: The age of the oldest records, in seconds; 0 for any.
+    seconds: float
+    #: Bytes of text at most; more are left out, the oldest first.
+    limit: int
+    #: Only the nodes with this name or address; '' for all, and the scheduler.
+    node: str
+    #: The next records of logs that are known already; of others all records are wanted.
+    positions: list[LogPosition]
+
+
+@record
+class LogEvents(Message):
+    """Records of the logs of daemons, in the order of each of them."""
+
+    tag = 69
+    row_types = {"rows": LogRow}
+    shape = (is_count, is_text, is_log_rows, is_count, is_text_column)
+    question: int
+    error: str
+    rows: list[LogRow]
+    #: Records that were not kept, or not sent because of `limit`.
+    left_out: int
+    #: Nodes that have not answered, and why.
+    problems: list[str] = field(default_factory=list)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gdispy.protocol.ids import ComputationId, JobId, WorkerId
-from gdispy.protocol.messages import Prepare, PutFile
+from gdispy.protocol.ids import ComputationId, JobId, Peer, WorkerId
+from gdispy.protocol.messages import LogRequest, Prepare, PutFile
 from gdispy.protocol.payload import Bulk
 from gdispy.protocol.record import record
+from gdispy.protocol.rows import RunningJobRow
 from gdispy.rules.effects import Effect
 
 if TYPE_CHECKING:
@@ -100,6 +101,25 @@ class LookAt(Effect):
     question: int
     #: What is known already, as in `Explained`.
     facts: list[str]
+
+
+@record
+class ListJobs(Effect):
+    """Find out what the jobs in the workers' hands use, and send the rows."""
+
+    peer: Peer
+    question: int
+    rows: list[tuple[WorkerId, RunningJobRow]]
+    #: As in `RunningJobs`.
+    left_out: int
+
+
+@record
+class ShowLog(Effect):
+    """Send records of the log of this node."""
+
+    peer: Peer
+    request: LogRequest
 
 
 @record

@@ -7,6 +7,7 @@ its sender waits for an answer, and dropped otherwise.
 from __future__ import annotations
 
 from collections.abc import Callable
+from heapq import nsmallest
 from typing import Any
 
 from gdispy.protocol.ids import Peer
@@ -17,6 +18,7 @@ from gdispy.protocol.messages import (
     FileContents,
     Follow,
     Limit,
+    LogRequest,
     Message,
     OutcomesAcked,
     Prepare,
@@ -27,13 +29,15 @@ from gdispy.protocol.messages import (
     Release,
     Returned,
     Run,
+    RunningJobsRequest,
     Uploaded,
     Withdraw,
 )
+from gdispy.protocol.rows import RunningJobRow
 from gdispy.rules.effects import Drop, Effects, Send
 from gdispy.rules.faults import OnFault, not_taken
 from gdispy.rules.node.computation import Computation
-from gdispy.rules.node.effects import AnswerFile, FollowJob, LookAt
+from gdispy.rules.node.effects import AnswerFile, FollowJob, ListJobs, LookAt, ShowLog
 from gdispy.rules.node.job import Job, release
 from gdispy.rules.node.job_table import JobTable
 from gdispy.rules.node.job_watch import JobWatch
@@ -42,6 +46,7 @@ from gdispy.rules.node.progress import FileKey
 from gdispy.rules.node.scheduler_session import SchedulerSession
 from gdispy.rules.node.sessions import Sessions
 from gdispy.rules.node.state import NodeState
+from gdispy.rules.node.worker import Worker
 
 #: Messages that a recoverer may send.
 _OF_RECOVERERS = frozenset((Cancel, OutcomesAcked, ProgressAcked, Release))
@@ -96,6 +101,17 @@ class Requests:
             computation.cpus = message.own
         session.cpus = message.total
         return self._sessions.use_cpus(message.total, now)
+
+    def _on_running_jobs_request(self, session: SchedulerSession, message: RunningJobsRequest, now: float) -> Effects:
+        """Only the first job in a worker's hand runs."""
+        busy = [worker for each in self._state.of(session) for worker in each.workers.values() if worker.hand]
+        rows = [
+            (each.number, _running(each, now)) for each in nsmallest(message.limit, busy, key=lambda each: each.since)
+        ]
+        return [ListJobs(session.connected(), message.question, rows, len(busy) - len(rows))]
+
+    def _on_log_request(self, session: SchedulerSession, message: LogRequest, now: float) -> Effects:
+        return [ShowLog(session.connected(), message)]
 
     # About a computation that the scheduler owns
 
@@ -210,6 +226,8 @@ class Requests:
     _ABOUT_ANY: dict[type[Message], Callable[..., Effects]] = {
         Prepare: _on_prepare,
         Limit: _on_limit,
+        RunningJobsRequest: _on_running_jobs_request,
+        LogRequest: _on_log_request,
     }
     _ABOUT_OWN: dict[type[Message], Callable[..., Effects]] = {
         FileContents: _on_contents,
@@ -242,3 +260,8 @@ def _return_run(session: SchedulerSession, message: Run, error: str) -> Effects:
         Send(peer, Prepared(message.computation, error or "it is still being loaded", for_now=not error)),
         Send(peer, Returned(message.computation, message.jobs, message.attempts)),
     ]
+
+
+def _running(worker: Worker, now: float) -> RunningJobRow:
+    """The row of the job in a worker's hand; what it uses is not known yet."""
+    return RunningJobRow(worker.computation.id, worker.hand[0].number, 0, max(0.0, now - worker.since), -1.0, 0)

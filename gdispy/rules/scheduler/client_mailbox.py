@@ -268,6 +268,11 @@ class ClientMailbox:
         """The approximate number of bytes kept for the client, without outcomes."""
         return JOB_BYTES * self.pending() + sum(entry.bytes for entry in self._entries.values())
 
+    def outcome(self, computation: ComputationId, job: JobId) -> tuple[Ended, int] | None:
+        """The outcome of a job that the client has not collected, and its index in the message."""
+        entry = self._entries.get(computation)
+        return entry.outcomes.get(job) if entry is not None else None
+
     def uncollected_bytes(self) -> int:
         """The number of bytes of outcomes that the client has not collected."""
         messages = {id(each): each for entry in self._entries.values() for each, _ in entry.outcomes.values()}

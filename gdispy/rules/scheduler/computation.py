@@ -77,6 +77,16 @@ class Computation:
         self.withdrawn: set[JobId] = set()
 
     @property
+    def name(self) -> str:
+        """The name of its function or program, '?' as long as it is not known."""
+        return self.prepare.name if self.prepare is not None else "?"
+
+    @property
+    def waiting(self) -> int:
+        """The number of jobs that wait for a node."""
+        return len(self.backlog) - self.backlog.cancelled + len(self.backlog.oversized)
+
+    @property
     def is_over(self) -> bool:
         """Whether it is not sent to nodes any more: released, or taken over by another scheduler."""
         return self.closing or self.fenced

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping
 from gdispy.protocol.address import matches
 from gdispy.protocol.ids import Instance
 from gdispy.protocol.limits import counted, printable, printable_lines
+from gdispy.protocol.texts import DRAINING
 from gdispy.rules.scheduler.assignment import Use
 from gdispy.rules.scheduler.computation import Computation
-from gdispy.rules.scheduler.node_record import NodeRecord
+from gdispy.rules.scheduler.node_record import NodeRecord, NodeStage
 
 #: Maximum number of different reasons that are reported.
 REASONS = 5
@@ -170,3 +171,29 @@ def trouble(
     if local_advice and not nodes:
         lines.append(local_advice)
     return "\n  ".join([f"{name}: {jobs}, and no node can run them.", *lines])
+
+
+def node_state(node: NodeRecord, now: float, lease: float) -> str:
+    """The state of a node; `lease` is the time for which one that is away is waited for, in seconds."""
+    if node.peer is None:
+        left = max(0.0, (node.lost_at or now) - now)
+        return f"away for {max(0.0, lease - left):.0f} s; its jobs are given up in {left:.0f} s"
+    if node.silent:
+        return "silent: no heartbeat at present"
+    if node.stage is not NodeStage.ACTIVE:
+        return "connected; it has not reported its jobs yet"
+    if not node.offer.offered:
+        return _why_shut(node)
+    return "ready" if node.cpus else "not used: its CPUs were set to 0 at the scheduler"
+
+
+def _why_shut(node: NodeRecord) -> str:
+    """The state of a node that offers no CPUs."""
+    reasons = printable(node.offer.reason).split(", ") if node.offer.reason else []
+    others = [each for each in reasons if each != DRAINING]
+    text = f"offers no CPUs{': ' if others else ''}{', '.join(others)}"
+    if DRAINING not in reasons:
+        return text
+    jobs = sum(len(each.placed) for each in node.assignments.values())
+    state = f"draining: {counted(jobs, 'job')} still here" if jobs else "drained"
+    return f"{state}; {text}" if others else state

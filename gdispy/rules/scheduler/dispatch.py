@@ -18,14 +18,14 @@ call, which are all below it:
 
 from __future__ import annotations
 
-from gdispy.protocol.ids import ComputationId, Instance, Peer
+from gdispy.protocol.ids import ComputationId, Instance, JobId, Peer
 from gdispy.protocol.messages import Hello, Message, Prepare
 from gdispy.protocol.rows import Claim, NodeOverviewRow
 from gdispy.rules.effects import Effects
 from gdispy.rules.faults import OnFault, raise_fault
 from gdispy.rules.history.replay import ComputationHistory
 from gdispy.rules.scheduler.client_requests import ClientRequests
-from gdispy.rules.scheduler.diagnostics import REASONS
+from gdispy.rules.scheduler.diagnostics import REASONS, node_state
 from gdispy.rules.scheduler.explanation import explain
 from gdispy.rules.scheduler.job_lifecycle import JobLifecycle
 from gdispy.rules.scheduler.membership import LEASE, Membership
@@ -150,9 +150,8 @@ class Dispatch:
         rows: list[tuple[str, int, int]] = []
         for computation in self._state.computations.values():
             if computation.client == client:
-                name = computation.prepare.name if computation.prepare is not None else "?"
-                waiting = len(computation.backlog) - computation.backlog.cancelled + len(computation.backlog.oversized)
-                rows.append((name, waiting, len(computation.tasks) - waiting))
+                waiting = computation.waiting
+                rows.append((computation.name, waiting, len(computation.tasks) - waiting))
         return rows
 
     def waits(self, client: Peer, now: float) -> list[str]:
@@ -162,9 +161,14 @@ class Dispatch:
             if computation.client == client and computation.id in self._turns.waiting:
                 facts = explain(self._state, self._turns, self._reminders, computation, None, now)
                 reasons = [text for key, text in zip(facts[::2], facts[1::2], strict=True) if key == "waits for"]
-                name = computation.prepare.name if computation.prepare is not None else "?"
-                lines += [f"{name} waits for {reason}" for reason in reasons[:REASONS]]
+                lines += [f"{computation.name} waits for {reason}" for reason in reasons[:REASONS]]
         return lines
+
+    def explain(self, computation: ComputationId, job: JobId, now: float) -> list[str]:
+        """Why a job waits, or where it is, as in `Explained`; job 0 is the next job of the computation."""
+        known = self._state.computations.get(computation)
+        task = known.tasks.get(job) if known is not None else None
+        return explain(self._state, self._turns, self._reminders, known, task, now)
 
     def node_notes(self) -> list[str]:
         """Why nodes take no jobs, and why addresses are no nodes, a line for each."""
@@ -236,6 +240,10 @@ class Dispatch:
             )
             for node in self._state.nodes.values()
         ]
+
+    def node_states(self, now: float) -> list[str]:
+        """The states of the nodes, for people, in the order of `node_rows`."""
+        return [node_state(node, now, self._membership.lease) for node in self._state.nodes.values()]
 
     def problem(self, place: str, text: str) -> Effects:
         """No usable node at an expected address, with the reason; '' withdraws the report."""

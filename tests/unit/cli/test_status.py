@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,13 +11,14 @@ import pytest
 from gdispy.cli import scheduler_request as request_module
 from gdispy.cli import status as module
 from gdispy.cli.options import EXIT_FAILED, EXIT_USAGE
-from gdispy.cli.status import as_object, ask, overview_lines, status_main
+from gdispy.cli.status import as_object, ask, job_lines, jobs_as_object, overview_lines, status_main
 from gdispy.errors import ConnectFailed, PeerRejected
 from gdispy.protocol import roles
-from gdispy.protocol.messages import Message, Overview
-from gdispy.protocol.rows import ComputationOverviewRow, NodeOverviewRow
+from gdispy.protocol.ids import JobId
+from gdispy.protocol.messages import Message, Overview, RunningJobs
+from gdispy.protocol.rows import ComputationOverviewRow, NodeOverviewRow, RunningJobRow
 from gdispy.transport.credentials import Secret
-from tests.unit.builders import hello
+from tests.unit.builders import C, hello
 
 SECRET = Secret(bytes(32), "")
 OVERVIEW = Overview(
@@ -55,6 +57,7 @@ def test_json_has_a_name_for_each_number() -> None:
         "cpus": 4,
         "in_use": 3,
         "connected": True,
+        "state": "connected",
     }
     first = found["computations"][0]
     assert isinstance(first, dict)
@@ -172,3 +175,57 @@ def test_failure_is_a_line_and_a_code(
     assert status_main([*words, "--insecure"]) == code
     told = capsys.readouterr()
     assert told.out == "" and told.err.startswith("gdispy status: ") and len(told.err.splitlines()) == 1
+
+
+JOBS = RunningJobs(
+    1,
+    [
+        RunningJobRow(C, JobId(17), 7, 125.0, 90.5, 3 << 20, "c41f", "fit\x1b", "lab3 (ann: fit.py)", "n:1 (w)"),
+        RunningJobRow(C, JobId(18), 0, 1.0, -1.0, 0, "c41f", "fit", "lab4", "n:1 (w)"),
+    ],
+    1200,
+    ["n:2 (x\x1b) has not answered"],
+)
+
+
+def test_states_of_nodes_are_shown_in_full() -> None:
+    lines = overview_lines(replace(OVERVIEW, states=["ready", "away for 3 s\x1b; and so on"]))
+    assert [line.split("|")[-1].strip() for line in lines[1:3]] == ["ready", r"away for 3 s\x1b; and so on"]
+    assert as_object(replace(OVERVIEW, states=["ready", "x"]))["nodes"][1]["state"] == "x"  # type: ignore[index]
+
+
+def test_running_jobs_have_a_row_each_and_the_others_are_counted() -> None:
+    head, *rows, more, problem = job_lines(JOBS)
+    assert [cell.strip() for cell in head.split("|")][:4] == ["Job", "User", "Program", "Computation"]
+    first, second = ([cell.strip() for cell in row.split("|")] for row in rows)
+    assert first == ["c41f:17", "ann", "fit.py", r"fit\x1b", "n:1 (w)", "7", "2:05", "1:30", "3.0 MiB"]
+    assert second == ["c41f:18", "lab4", "", "fit", "n:1 (w)", "-", "1.0 s", "-", "-"]
+    assert more == "and 1,200 other running jobs" and problem == r"n:2 (x\x1b) has not answered"
+
+
+def test_running_jobs_are_data_too() -> None:
+    found = jobs_as_object(JOBS)
+    first, second = found["jobs"]  # type: ignore[misc]
+    assert first == {
+        "job": "c41f:17",
+        "host": "lab3",
+        "user": "ann",
+        "program": "fit.py",
+        "computation": "fit\x1b",
+        "node": "n:1 (w)",
+        "pid": 7,
+        "seconds": 125.0,
+        "cpu_seconds": 90.5,
+        "memory": 3 << 20,
+    }
+    assert (second["pid"], second["cpu_seconds"], second["memory"]) == (None, None, None)
+    assert found["jobs_left_out"] == 1200 and found["jobs_problems"] == JOBS.problems
+
+
+def test_jobs_are_asked_for_with_an_option(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    command(monkeypatch)
+    monkeypatch.setattr(module, "ask_jobs", lambda *_: JOBS)
+    assert status_main(["lab", "--insecure", "--jobs"]) == 0
+    assert capsys.readouterr().out.splitlines() == [*overview_lines(OVERVIEW), "", *job_lines(JOBS)]
+    assert status_main(["lab", "--insecure", "--jobs", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {**as_object(OVERVIEW), **jobs_as_object(JOBS)}

@@ -361,6 +361,7 @@ SHOWN_ELSEWHERE = {
     8: ("integration/test_independent_peer.py", "test_who_speaks_without_tls_gets_an_alert"),
     22: ("integration/test_independent_peer.py", "test_violations_of_a_client_are_refused_with_a_reason"),
     23: ("integration/test_one_peer.py", "test_peer_that_reads_no_answers_is_let_go"),
+    24: ("integration/test_one_peer.py", "test_more_open_questions_than_are_allowed_end_the_connection"),
 }
 
 
@@ -433,6 +434,9 @@ GOOD: dict[str, Any] = {
     "standing": ROW,
     "member": ["a", "b", 1, 2, 3, True],
     "usage": ["2026-01-31", "ann", 1, 2, 3, 4.5],
+    "running": [bytes(8), 1, 2, 3.0, 4.0, 5, "c41f", "f", "ann", "node"],
+    "position": [bytes(16), 1],
+    "event": [bytes(16), 1, 2.0, "INFO", "node", "text"],
     "tenant": ["a", "b", "c", 1, 2],
 }
 

@@ -11,15 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gdispy.cli import nodes
-from gdispy.cli.status import overview_lines
+from gdispy.cli.explain import grouped
+from gdispy.cli.logs import line
+from gdispy.cli.status import job_lines, overview_lines
 from gdispy.client.engine import ClusterEngine
+from gdispy.client.explanation import Explanation
 from gdispy.client.node_control import NodeControl
 from gdispy.client.status import ClusterStatus, DispyNode, table
 from gdispy.node import Node
-from gdispy.protocol.ids import ComputationId
+from gdispy.protocol.ids import ComputationId, Instance, JobId
 from gdispy.protocol.limits import PRINTED_LIMIT, PRINTED_LINES_LIMIT, printable, printable_lines
-from gdispy.protocol.messages import Overview, Reply
+from gdispy.protocol.messages import Overview, Reply, RunningJobs
 from gdispy.protocol.rate_limit import LogLimit
+from gdispy.protocol.rows import LogRow, RunningJobRow
 from gdispy.rules.client.effects import Notify
 from gdispy.runtime.limited_log import LimitedLog
 
@@ -111,6 +115,15 @@ def test_tables_of_a_cluster_and_of_a_scheduler() -> None:
     lines = overview_lines(Overview(1, *rows))
     assert len(lines) == 5 and all(map(str.isprintable, lines))
     assert_clean("\n".join(lines))
+
+
+def test_running_jobs_facts_and_logs_of_a_scheduler() -> None:
+    row = RunningJobRow(ComputationId(b"c" * 8), JobId(1), 7, 1e299, 1e299, 1 << 52, *[HOSTILE] * 4)
+    lines = job_lines(RunningJobs(1, [row], 1 << 52, [HOSTILE]))
+    assert len(lines) == 4 and all(map(str.isprintable, lines))
+    assert_clean("\n".join(lines), 10 * PRINTED_LIMIT)
+    assert_clean(str(Explanation(grouped([HOSTILE, HOSTILE] * 3)[0])), PRINTED_LINES_LIMIT)
+    assert_clean(line(LogRow(Instance(b"i" * 16), 1, -1e299, HOSTILE, HOSTILE, HOSTILE)), 2 * PRINTED_LINES_LIMIT)
 
 
 def test_table_of_nodes_that_are_found() -> None:

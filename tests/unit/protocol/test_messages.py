@@ -27,8 +27,12 @@ from gdispy.protocol.messages import (
     Follow,
     Hello,
     Inventory,
+    JobFacts,
+    JobFactsRequest,
     JobNames,
     Limit,
+    LogEvents,
+    LogRequest,
     Message,
     MissingFiles,
     NodeCommand,
@@ -53,6 +57,8 @@ from gdispy.protocol.messages import (
     Resume,
     Returned,
     Run,
+    RunningJobs,
+    RunningJobsRequest,
     Started,
     Status,
     StatusRequest,
@@ -66,7 +72,17 @@ from gdispy.protocol.messages import (
     from_values,
 )
 from gdispy.protocol.payload import MemoryPayload, bulk_size
-from gdispy.protocol.rows import Claim, ComputationOverviewRow, JobOptions, NodeOverviewRow, NodeRow, UsageRow
+from gdispy.protocol.rows import (
+    Claim,
+    ComputationOverviewRow,
+    JobOptions,
+    LogPosition,
+    LogRow,
+    NodeOverviewRow,
+    NodeRow,
+    RunningJobRow,
+    UsageRow,
+)
 from tests.unit.builders import Announced, C, D
 
 PAYLOAD = Announced(100_000)
@@ -115,6 +131,12 @@ EXAMPLES: list[Message] = [
     Explained(C, 1, ["state", "running"]),
     UsageRequest(1, 30),
     Usage(1, [UsageRow("2026-01-31", "ann", 1, 2, 3, 4.5)]),
+    RunningJobsRequest(1, 30),
+    RunningJobs(1, [RunningJobRow(C, 1, 2, 3.0, 4.0, 5, "c41f", "f", "ann", "node")], 6, ["text"]),  # type: ignore[arg-type]
+    JobFactsRequest(1, "c41f:17"),
+    JobFacts(1, "", ["state", "running"]),
+    LogRequest(1, 600.0, 1 << 20, "node", [LogPosition(NODE, 7)]),
+    LogEvents(1, "", [LogRow(NODE, 7, 1.5, "INFO", "node", "text")], 8, ["text"]),
     Cpus(3, ""),
     Limit(C, 2, 1 << 30),
     Availability([50.0, 1e9, 2e9, 100.0]),

@@ -157,6 +157,9 @@ def values_of(check: field_checks.Check, length: int, own: bool) -> st.SearchStr
         field_checks.is_node_list: rows(TEXTS, TEXTS, *[COUNTS] * 4, NUMBERS, COUNTS, COUNTS),
         field_checks.is_node_overview: rows(TEXTS, TEXTS, *[COUNTS] * 3, st.booleans()),
         field_checks.is_usage: rows(TEXTS, TEXTS, COUNTS, COUNTS, COUNTS, NUMBERS),
+        field_checks.is_running_jobs: rows(st.just(C), *[COUNTS] * 2, *[NUMBERS] * 2, COUNTS, *[TEXTS] * 4),
+        field_checks.is_log_positions: rows(st.just(b"t" * 16), COUNTS),
+        field_checks.is_log_rows: rows(st.just(b"t" * 16), COUNTS, NUMBERS, TEXTS, TEXTS, TEXTS),
         field_checks.is_computation_overview: rows(TEXTS, TEXTS, TEXTS, COUNTS, COUNTS),
     }
     return found[check]

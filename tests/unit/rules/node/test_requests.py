@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gdispy.protocol.ids import JobId
+from gdispy.protocol.ids import JobId, WorkerId
 from gdispy.protocol.job_status import CANCELLED
 from gdispy.protocol.messages import (
     Cancel,
@@ -14,6 +14,7 @@ from gdispy.protocol.messages import (
     Follow,
     Inventory,
     Limit,
+    LogRequest,
     Message,
     OutcomesAcked,
     Prepared,
@@ -25,12 +26,14 @@ from gdispy.protocol.messages import (
     Reply,
     Returned,
     Run,
+    RunningJobsRequest,
     Uploaded,
     Withdraw,
 )
+from gdispy.protocol.rows import RunningJobRow
 from gdispy.rules.effects import Drop, Effects, Send
 from gdispy.rules.faults import raise_fault
-from gdispy.rules.node.effects import AnswerFile, FollowJob, RecallJobs, Unload
+from gdispy.rules.node.effects import AnswerFile, FollowJob, ListJobs, RecallJobs, ShowLog, Unload
 from gdispy.rules.node.loading import Loading
 from gdispy.rules.node.progress import FileKey, ProvisionalResult, SentFile
 from gdispy.rules.node.requests import Requests
@@ -193,3 +196,25 @@ def test_only_jobs_that_run_are_followed() -> None:
     table.hand_more(worker, 1)
     assert asked.receive(Follow(C, [JobId(each) for each in (1, 2, 3, 9)])) == [FollowJob(W1, JOB, 1)]
     assert asked.receive(Follow(D, [JOB])) == []
+
+
+def test_first_job_in_each_hand_runs_and_the_longest_is_first() -> None:
+    asked = Asked()
+    for number, since in ((1, 7.0), (2, 5.0), (3, 9.0)):
+        worker = Worker(WorkerId(number), asked.own)
+        worker.hand.extend([job(10 * number), job(10 * number + 1)])
+        worker.since = since
+        asked.served.state.add_worker(worker)
+    asked.served.state.add_worker(Worker(WorkerId(4), asked.own))
+    foreign = Worker(WorkerId(5), asked.other)
+    foreign.hand.append(job(50))
+    asked.served.state.add_worker(foreign)
+    [effect] = asked.requests.receive(asked.own.session, A, [RunningJobsRequest(7, 2)], raise_fault, 10.0)
+    rows = [(2, RunningJobRow(C, JobId(20), 0, 5.0, -1.0, 0)), (1, RunningJobRow(C, JobId(10), 0, 3.0, -1.0, 0))]
+    assert effect == ListJobs(A, 7, rows, 1)  # type: ignore[arg-type]
+    assert asked.receive(RunningJobsRequest(8, 0)) == [ListJobs(A, 8, [], 3)]
+
+
+def test_log_is_asked_of_the_shell() -> None:
+    request = LogRequest(7, 0.0, 100, "", [])
+    assert Asked().receive(request) == [ShowLog(A, request)]

@@ -13,6 +13,7 @@ from gdispy.rules.scheduler.diagnostics import (
     REASONS,
     inability,
     insufficiency,
+    node_state,
     noted,
     problems,
     slow_nodes,
@@ -20,6 +21,7 @@ from gdispy.rules.scheduler.diagnostics import (
     trouble,
     without_place,
 )
+from gdispy.rules.scheduler.node_record import NodeStage
 from tests.unit.builders import C
 from tests.unit.rules.scheduler.builders import A, B, Parts, task
 
@@ -232,3 +234,33 @@ def test_notes_and_slow_nodes_are_named_with_the_computation() -> None:
     assert slow_nodes(made.computation, made.nodes) == both + "cleaning up after the computation"
     made.computation.prepare = None
     assert noted(made.computation, made.nodes[0], "old") == f"?: {PLACE}: old"
+
+
+def test_node_has_one_state() -> None:
+    made = Made()
+    node = made.nodes[0]
+    assert node_state(node, 0.0, 30.0) == "ready"
+    node.cpus = 0
+    assert node_state(node, 0.0, 30.0) == "not used: its CPUs were set to 0 at the scheduler"
+    node.offer.change(0, "")
+    assert node_state(node, 0.0, 30.0) == "offers no CPUs"
+    node.offer.change(0, "stopped, the disk \x1b is full")
+    assert node_state(node, 0.0, 30.0) == r"offers no CPUs: stopped, the disk \x1b is full"
+    node.stage = NodeStage.JOINED
+    assert node_state(node, 0.0, 30.0) == "connected; it has not reported its jobs yet"
+    node.silent = True
+    assert node_state(node, 0.0, 30.0) == "silent: no heartbeat at present"
+    node.peer, node.lost_at = None, 42.0
+    assert node_state(node, 20.0, 30.0) == "away for 8 s; its jobs are given up in 22 s"
+
+
+def test_node_that_is_drained_tells_what_is_still_there() -> None:
+    made = Made()
+    [job] = made.submit(made.computation, 1)
+    made.nodes[0].put(made.first, job)
+    made.nodes[0].offer.change(0, "draining")
+    assert node_state(made.nodes[0], 0.0, 30.0) == "draining: 1 job still here"
+    made.nodes[0].remove(made.first, job.job)
+    assert node_state(made.nodes[0], 0.0, 30.0) == "drained"
+    made.nodes[0].offer.change(0, "draining, service hours")
+    assert node_state(made.nodes[0], 0.0, 30.0) == "drained; offers no CPUs: service hours"
