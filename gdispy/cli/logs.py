@@ -17,6 +17,7 @@ from gdispy.cli.durations import seconds_of
 from gdispy.cli.interruption import interrupted
 from gdispy.cli.options import Once, fail, parse, set_up_logging
 from gdispy.cli.scheduler_request import SchedulerLink, add_connection_options, add_scheduler_argument, scheduler_of
+from gdispy.cli.standard_streams import check_standard_output
 from gdispy.errors import ConnectFailed, GdispyError
 from gdispy.protocol.ids import Instance
 from gdispy.protocol.limits import COLUMN_LIMIT, counted, printable, printable_for_log
@@ -72,13 +73,16 @@ def _follow(reader: LogReader, show: Callable[[LogEvents], None]) -> None:
     """Show what is logged, until Ctrl-C. A scheduler that is away is waited for."""
     stop, told = interrupted(), ""
     while not stop.wait(INTERVAL):
+        check_standard_output()  # Without a reader there is nothing to wait for.
         try:
-            show(reader.read())
-            told = ""
+            found = reader.read()
         except GdispyError as error:
             if str(error) != told:  # Not each second.
                 told = str(error)
                 print(f"gdispy logs: {told}", file=sys.stderr)
+            continue
+        told = ""
+        show(found)
 
 
 class LogReader:

@@ -17,6 +17,7 @@ from tests.support.jobs import print_lines, wait_for_file
 from tests.support.waiting import eventually
 
 Start = Callable[..., Daemon]
+NAMES = ("first", "second")
 
 
 def place_of(daemon: Daemon) -> str:
@@ -28,7 +29,7 @@ class Site:
 
     def __init__(self, start_node: Start, start_scheduler: Start, secret_file: str) -> None:
         self.secret_file = secret_file
-        self.nodes = [start_node("--cpus", "1", "--name", name) for name in ("first", "second")]
+        self.nodes = [start_node("--cpus", "1", "--name", name) for name in NAMES]
         self.words = [word for node in self.nodes for word in ("-n", place_of(node))]
         self.scheduler = start_scheduler(*self.words, "--journal", f"{secret_file}.asking")
 
@@ -143,6 +144,7 @@ def test_logs_of_all_are_shown_in_order_and_followed_over_a_restart_of_the_sched
     }
     assert [each["time"] for each in found] == sorted(each["time"] for each in found)
     assert not any(secret in each["text"] for each in found)
+    assert not any("asked and answered" in each["text"] for each in found)
     only = site.run("logs", "--node", "second").stdout.decode().splitlines()
     assert only and all("(second) INFO" in line for line in only)
     assert site.run("logs", "--since", "0.001").stdout == b""
@@ -166,4 +168,22 @@ def test_logs_of_all_are_shown_in_order_and_followed_over_a_restart_of_the_sched
         follower.communicate(timeout=10)
 
 
-NAMES = ("first", "second")
+def test_logs_are_not_followed_without_a_reader(start_scheduler: Start, secret_file: str) -> None:
+    scheduler = start_scheduler("--no_journal")
+    host, port = scheduler.place
+    with SharedJobCluster(abs, scheduler_node=host, scheduler_port=port, secret_file=secret_file):
+        words = ["logs", "-f", "--secret-file", secret_file, place_of(scheduler)]
+        follower = subprocess.Popen(
+            [sys.executable, str(SCRIPTS / "gdispy"), *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        try:
+            assert follower.stdout is not None and b"connected: client" in follower.stdout.readline()
+            follower.stdout.close()
+            assert follower.wait(20) == 1
+            assert follower.stderr is not None and b"standard output was closed" in follower.stderr.read()
+        finally:
+            if follower.poll() is None:
+                follower.kill()
+            follower.wait(10)
+            if follower.stderr is not None:
+                follower.stderr.close()
