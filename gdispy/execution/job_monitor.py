@@ -15,8 +15,8 @@ import gevent.event
 
 from gdispy.execution.followed_job import FollowedJob
 from gdispy.execution.job_inspection import inspect
-from gdispy.execution.system_calls import interruptible_wait
 from gdispy.execution.running_jobs import measured
+from gdispy.execution.system_calls import interruptible_wait
 from gdispy.execution.worker_channel import WorkerChannel
 from gdispy.protocol.ids import JobId, WorkerId
 from gdispy.protocol.messages import RunningJobs

@@ -43,8 +43,9 @@ class ClientProxy:
         self.turns = gevent.lock.BoundedSemaphore(CLIENT_DIALS)
         self.connection: Connection | None = None
         self.address = ""
-        #: It has asked about the scheduler only, on its last connection; and its version of gdispy.
-        self.is_visitor = True
+        #: What it has sent on its last connection: questions about the scheduler, and anything else.
+        self.has_asked = self.is_active = False
+        #: Of gdispy.
         self.version = ""
         #: The claims of its `Hello`, and whether it only collects; until they are handled.
         self.claims: list[Claim] = []

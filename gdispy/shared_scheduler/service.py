@@ -42,7 +42,9 @@ from gdispy.protocol.messages import (
     Ended,
     Fenced,
     Hello,
+    JobFactsRequest,
     JobNames,
+    LogRequest,
     Message,
     Open,
     OutcomesAcked,
@@ -52,6 +54,7 @@ from gdispy.protocol.messages import (
     ProgressAcked,
     Release,
     Run,
+    RunningJobsRequest,
     Usage,
     UsageRequest,
 )
@@ -84,6 +87,9 @@ logger = logging.getLogger(__name__)
 
 #: A message that makes a computation known.
 Opening = TypeVar("Opening", bound=Open | Prepare)
+
+#: Messages with which a peer only asks about the scheduler.
+_QUESTIONS = (OverviewRequest, UsageRequest, RunningJobsRequest, JobFactsRequest, LogRequest)
 
 #: Seconds between two checks for clients that stay away.
 CLIENT_LOOK_INTERVAL = 5.0
@@ -328,7 +334,7 @@ class SharedScheduler:
         proxy.address = connection.address
         proxy.mailbox.connected(connection.peer)
         proxy.claims, proxy.recovers = hello.claims, hello.role == RECOVERER
-        proxy.is_visitor, proxy.version = True, hello.version
+        proxy.has_asked, proxy.is_active, proxy.version = False, False, hello.version
         if 0.05 <= hello.pulse <= 1000:
             connection.set_pulse(hello.pulse)
         address, epoch = self._settings.ext_ip_addr, self._store.epoch
@@ -348,6 +354,7 @@ class SharedScheduler:
             proxy.connection = connection
         effects: Effects = []
         for message in messages:
+            self._note_kind(proxy, message)
             if isinstance(message, OverviewRequest):
                 connection.answer(self.overview(message.question))
                 continue
@@ -359,7 +366,6 @@ class SharedScheduler:
                 if asked is not None:
                     effects += asked
                     continue
-                self._note_client(proxy)
                 self._check_owner(proxy, message)
                 forward, answers = proxy.mailbox.incoming(message)
             except ProtocolError as error:
@@ -378,11 +384,13 @@ class SharedScheduler:
                 self._answer(connection, answer)
         return effects
 
-    def _note_client(self, proxy: ClientProxy) -> None:
-        """A peer has sent more than questions about the scheduler: those, which may come each second, are not
-        logged."""
-        if proxy.is_visitor:
-            proxy.is_visitor = False
+    def _note_kind(self, proxy: ClientProxy, message: Message) -> None:
+        """Log the connection of a peer that does more than ask about the scheduler: those that only ask may come each
+        second."""
+        if isinstance(message, _QUESTIONS):
+            proxy.has_asked = True
+        elif not proxy.is_active:
+            proxy.is_active = True
             key, text = ("in", proxy.address), "connected: client %s at %s, gdispy %s"
             self._log.log(logging.INFO, key, text, proxy.mailbox.name, proxy.address, proxy.version)
 
@@ -519,7 +527,7 @@ class SharedScheduler:
         proxy = self._proxy_of.pop(connection.peer, None)
         if proxy is None or proxy.mailbox.link != connection.peer:
             return
-        level = logging.DEBUG if proxy.is_visitor else logging.INFO
+        level = logging.DEBUG if proxy.has_asked and not proxy.is_active else logging.INFO
         level = logging.ERROR if reason.startswith(REFUSED) else level
         key, text = ("out", proxy.address, level), "disconnected: client %s at %s: %s"
         self._log.log(level, key, text, proxy.mailbox.name, proxy.address, reason)

@@ -13,7 +13,7 @@ from typing import Any
 
 from gdispy import SharedJobCluster
 from tests.support.daemons import SCRIPTS, Daemon, run_script
-from tests.support.jobs import print_lines, wait_for_file
+from tests.support.jobs import print_and_wait
 from tests.support.waiting import eventually
 
 Start = Callable[..., Daemon]
@@ -59,18 +59,18 @@ def test_running_jobs_are_listed_and_each_can_be_explained(
     start_node: Start, start_scheduler: Start, secret_file: str, tmp_path: Path
 ) -> None:
     site = Site(start_node, start_scheduler, secret_file)
-    with site.cluster(print_lines) as cluster:
-        jobs = [cluster.submit(str(tmp_path), 1) for _ in range(3)]
+    with site.cluster(print_and_wait) as cluster:
+        jobs = [cluster.submit(str(tmp_path / "go")) for _ in range(3)]
         for job in jobs:
             job.id = "\x1b[31mred"
         rows = eventually(lambda: len(found := site.jobs()) == 2 and found)
         for row in rows:
-            assert row["computation"] == "print_lines" and row["program"] and row["seconds"] > 0
+            assert row["computation"] == "print_and_wait" and row["program"] and row["seconds"] > 0
             assert row["pid"] in site.node(row["node"]).below() and row["cpu_seconds"] >= 0
             assert eventually(lambda row=row: "line 0" in site.run("explain", row["job"]).stdout.decode())
             [facts] = site.data("explain", row["job"])
             assert facts["state"] == ["running"] and facts["process"][0].startswith(str(row["pid"]))
-            assert "in print_lines" in facts["stack"][0] and "MiB" in facts["memory"][0]
+            assert "in print_and_wait" in facts["stack"][0] and "MiB" in facts["memory"][0]
         [computation] = site.data("explain")
         assert computation["jobs"] == ["1 waiting, 2 on nodes"] and "a free CPU: 2 of 2" in computation["waits for"][0]
         [waiting] = site.data("explain", rows[0]["job"].split(":")[0] + ":3")
@@ -78,7 +78,7 @@ def test_running_jobs_are_listed_and_each_can_be_explained(
         unknown = site.run("explain", rows[0]["job"].split(":")[0] + ":99")
         assert unknown.returncode == 1 and b"has no job 99 any more, or not yet" in unknown.stderr
         assert b"\x1b" not in site.run("status", "--jobs").stdout + site.run("explain").stdout
-        (tmp_path / "0").touch()
+        (tmp_path / "go").touch()
         assert [job() for job in jobs] == [1, 1, 1]
         assert site.jobs() == []
 
@@ -87,7 +87,7 @@ def test_node_that_does_not_answer_is_named_and_holds_up_nobody(
     start_node: Start, start_scheduler: Start, secret_file: str, tmp_path: Path
 ) -> None:
     site = Site(start_node, start_scheduler, secret_file)
-    with site.cluster(wait_for_file) as cluster:
+    with site.cluster(print_and_wait) as cluster:
         jobs = [cluster.submit(str(tmp_path / "go")) for _ in range(2)]
         rows = eventually(lambda: len(found := site.jobs()) == 2 and found)
         stopped = site.node(rows[0]["node"])
@@ -104,7 +104,7 @@ def test_node_that_does_not_answer_is_named_and_holds_up_nobody(
             os.kill(stopped.pid, signal.SIGCONT)
         assert eventually(lambda: len(site.jobs()) == 2)
         (tmp_path / "go").touch()
-        assert [job() for job in jobs] == [None, None]
+        assert [job() for job in jobs] == [1, 1]
 
 
 def test_state_of_a_node_says_that_it_is_drained_or_away(
@@ -115,7 +115,7 @@ def test_state_of_a_node_says_that_it_is_drained_or_away(
     def states() -> dict[str, str]:
         return {node["name"]: node["state"] for node in site.data("status")["nodes"]}
 
-    with site.cluster(wait_for_file) as cluster:
+    with site.cluster(print_and_wait) as cluster:
         jobs = [cluster.submit(str(tmp_path / "go")) for _ in range(2)]
         assert eventually(lambda: len(site.jobs()) == 2)
         assert states() == {"first": "ready", "second": "ready"}

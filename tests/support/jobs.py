@@ -134,6 +134,13 @@ def wait_until_there(path: str, seconds: float = 60) -> None:
         time.sleep(0.01)
 
 
+def print_and_wait(path: str) -> int:
+    """Prints a line, and ends when there is that file."""
+    print("line 0")
+    wait_until_there(path, 100)
+    return 1
+
+
 def set_up_slowly() -> int:
     time.sleep(1.5)
     return 0
