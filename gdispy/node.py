@@ -74,6 +74,7 @@ from gdispy.rules.node.effects import (
     Terminate,
     Unload,
 )
+from gdispy.rules.node.job_watch import JobWatch
 from gdispy.rules.node.node_rules import NodeRules
 from gdispy.rules.node.service_hours import OPEN, Hours, clock
 from gdispy.rules.node.status import Work
@@ -191,7 +192,6 @@ class Node:
         #: What it has logged last.
         self.log = LogBuffer()
         self._is_draining = False
-        self.watch_jobs = self._rules.watch_jobs
 
     def run(self, on_ready: Callable[[], None] = lambda: None) -> None:
         """Run until `stop` is called. Raises the error that broke the node."""
@@ -289,6 +289,10 @@ class Node:
             f"{self._name} at {Address(self.host, self.port)}, {uptime}",
             *map(printable, self._rules.standing(now)),
         ]
+
+    def watch_jobs(self, watch: JobWatch) -> None:
+        """Tell `watch` of the jobs that arrive and end from now on."""
+        self._rules.watch_jobs(watch)
 
     @property
     def spool_size(self) -> int:
