@@ -20,7 +20,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gdispy.client import job_options, map_results, notebook_cells, notebook_views
 from gdispy.client.cluster import JobCluster
@@ -43,6 +43,9 @@ from gdispy.protocol.payload import Bulk
 from gdispy.protocol.rows import JobOptions
 from gdispy.worker.function_calls import CHUNK, GIVEN, FunctionCalls
 from gdispy.worker.manner import Manner
+
+if TYPE_CHECKING:
+    from gdispy.client.page import ServedPage
 
 #: Jobs in one `Withdraw`.
 WITHDRAW_LIMIT = 50_000
@@ -219,6 +222,12 @@ class Executor(concurrent.futures.Executor):
     def cluster(self) -> JobCluster:
         """The cluster of this executor, for its status and the control of its nodes. Its `submit` is not to be used."""
         return self._cluster
+
+    def serve_page(
+        self, host: str = "127.0.0.1", port: int = 0, show_arguments: bool = False, admin: bool = False
+    ) -> ServedPage:
+        """As `JobCluster.serve_page`. A chunk of `map` is one job there."""
+        return self._cluster.serve_page(host, port, show_arguments, admin)
 
     # For its futures
 

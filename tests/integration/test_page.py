@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gdispy import JobCluster
+from gdispy import Executor, JobCluster
 from gdispy.client import page as page_module
 from gdispy.errors import ClusterClosed
 from tests.support.daemons import SCRIPTS, Daemon, ended
@@ -197,6 +197,23 @@ def test_closed_cluster_keeps_its_last_state_until_its_page_is_closed(cluster: M
         client.get("/api/state")
     with pytest.raises(ClusterClosed):
         made.submit(1)
+
+
+def test_executor_serves_the_page_of_its_calls(node: Daemon, secret_file: str) -> None:
+    with Executor([node.place], secret_file=secret_file) as executor, executor.serve_page(show_arguments=True) as page:
+        assert executor.submit(abs, -7).result() == 7
+        with pytest.raises(ValueError, match="seen"):
+            executor.submit(fail, "seen").result()
+        client = PageClient(page.url)
+        eventually(lambda: counts(client) == {"made": 2, "ended": 2, "failed": 1, "running": 0, "waiting": 0})
+        (row,) = client.get("/api/jobs?kind=failed")["jobs"]
+        assert (row["error"], row["computation"]) == ("ValueError: seen", "executor")
+        assert client.act(do="cancel", job=1)[0] == 403
+        made = executor.cluster.executor()
+        with made.serve_page() as other:
+            assert made.submit(abs, -8).result() == 8
+            eventually(lambda: counts(PageClient(other.url))["ended"] == 1)
+        made.shutdown()
 
 
 def test_nothing_is_recorded_without_a_page(one: Make) -> None:
