@@ -77,6 +77,12 @@ class Found:
     relay: str = ""
     #: Why it takes no jobs.
     notes: list[str] = field(default_factory=list)
+    platform: str = ""
+    #: Free bytes, as `idle`.
+    memory: int | None = None
+    disk: int | None = None
+    #: What it has of its clients: `client`, `name`, and the numbers of jobs `waiting` and `running`.
+    computations: list[dict[str, object]] = field(default_factory=list)
 
 
 def nodes_parser() -> argparse.ArgumentParser:
@@ -92,16 +98,22 @@ def nodes_parser() -> argparse.ArgumentParser:
     text = "the same, as an option; may be repeated"
     add("-n", "--nodes", action="append", default=[], metavar="HOST[:PORT]", help=text)
     add("--json", action="store_true", help="print JSON")
+    add_search_options(parser)
+    add_secret_options(parser)
+    add_tls_options(parser)
+    add_common_options(parser)
+    return parser
+
+
+def add_search_options(parser: argparse.ArgumentParser) -> None:
+    """Where nodes are searched for."""
+    add = parser.add_argument
     add("--only", action="store_true", help="query only the given hosts; no discovery")
     text = "local address whose network to search (default: GDISPY_IP_ADDR, or all networks)"
     add("-i", "--ip_addr", action=Once, default="", metavar="ADDR", help=text)
     text = f"port on which nodes listen (default: {config.NODE_PORT})"
     add("--node_port", type=int, default=config.NODE_PORT, metavar="PORT", help=text)
     add("--ipv4_udp_multicast", action="store_true", help="discover nodes by multicast instead of broadcast")
-    add_secret_options(parser)
-    add_tls_options(parser)
-    add_common_options(parser)
-    return parser
 
 
 def nodes_main(words: Sequence[str] | None = None) -> int:
@@ -148,6 +160,15 @@ class NodeSurvey:
 
     def run(self) -> list[Found]:
         """Discover nodes, request their status, and wait for the answers."""
+        self._search()
+        return self._visit_all()
+
+    def discover(self) -> dict[NodeKey, list[Route]]:
+        """Discover nodes only; see `visit`."""
+        self._search()
+        return self._known()
+
+    def _search(self) -> None:
         ip_addr = own_address(self._options.ip_addr)
         own = (self._secret.for_udp(), self._instance, ip_addr, 0, self._on_packet, self._options.ipv4_udp_multicast)
         beacon = Beacon(*own)
@@ -162,7 +183,6 @@ class NodeSurvey:
                 spawn(self._ask, beacon, target, what=f"a question to {Address(*target)}")
         gevent.sleep(LISTEN - before if not self._options.only else LISTEN_NAMED)
         beacon.close()
-        return self._visit_all()
 
     def _ask(self, beacon: Beacon, target: tuple[str, int]) -> None:
         place = beacon.resolve(*target)
@@ -177,16 +197,20 @@ class NodeSurvey:
             known += [each for each in routes_of(packet, address[0], self._secret.for_udp()) if each not in known]
             self._names[packet.instance] = packet.name
 
-    def _visit_all(self) -> list[Found]:
+    def _known(self) -> dict[NodeKey, list[Route]]:
+        """The nodes that were found, and the targets that are no relays."""
         for target in self._targets:
             place = self.place_of(target)
             if place not in self._relays and not any(Route(*place) in each for each in self._routes.values()):
                 self._routes[target] = [Route(*target)]
         for routes in self._routes.values():  # Link-local addresses last: other machines cannot use them.
             routes.sort(key=lambda route: "%" in route.host)
+        return self._routes
+
+    def _visit_all(self) -> list[Found]:
         visits = [
-            spawn(self._visit, key, routes, what=f"a visit to {routes[0].place}")
-            for key, routes in self._routes.items()
+            spawn(self.visit, key, routes, what=f"a visit to {routes[0].place}")
+            for key, routes in self._known().items()
         ]
         gevent.joinall(visits)
         seen: dict[NodeKey, Found] = {}
@@ -204,7 +228,7 @@ class NodeSurvey:
         except OSError:
             return target
 
-    def _visit(self, key: NodeKey, routes: list[Route]) -> tuple[NodeKey, Found]:
+    def visit(self, key: NodeKey, routes: list[Route]) -> tuple[NodeKey, Found]:
         """Request the status of a node over the first route that works; returns its instance and the answer."""
         problems = []
         for route in routes:
@@ -264,12 +288,17 @@ def _found(route: Route, received: list[Message]) -> Found:
     for message in received:
         if isinstance(message, Hello):
             found.name, found.version, found.python = message.name, message.version, message.python
+            found.platform = message.platform
         elif isinstance(message, Availability) and message.free:
-            found.idle = message.free[0]
+            found.idle, found.memory, found.disk = message.free[0], int(message.free[1]), int(message.free[2])
         elif isinstance(message, Overview) and message.nodes:
             [node] = message.nodes
             found.cpus, found.busy = node.cpus, node.load
             found.clients = sorted({row.client for row in message.computations})
+            found.computations = [
+                {"client": row.client, "name": row.name, "waiting": row.waiting, "running": row.running}
+                for row in message.computations
+            ]
             found.notes = list(message.notes)
             if not found.cpus:
                 found.problem = ", ".join(found.notes) or "not accepting jobs at present"

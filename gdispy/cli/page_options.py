@@ -17,7 +17,7 @@ from gdispy.web.job_metrics import MOST_COMPUTATIONS
 if TYPE_CHECKING:
     from gdispy.transport.tls import Tls
     from gdispy.web.metrics import Source
-    from gdispy.web.server import View
+    from gdispy.web.server import PageServer, View
 
 
 #: The port of dispy's web monitor.
@@ -36,7 +36,9 @@ class PageOptions(NamedTuple):
     metrics_token: str = ""
     metrics_computations: int = MOST_COMPUTATIONS
 
-    def serve(self, view: View, source: Source, tls: Tls | None, directory: str) -> None:
+    def serve(
+        self, view: View, source: Source | None, tls: Tls | None, directory: str, whose: str = "this daemon"
+    ) -> PageServer:
         """Serve a page with the token in this directory, or a new one without a directory, and print its URL. Where
         that would go to a log, the file with the token is named instead. Raises ConfigError."""
         from gdispy.web.server import PageServer  # A web server, which few daemons need.
@@ -46,7 +48,8 @@ class PageOptions(NamedTuple):
         server.start()
         is_seen = not directory or (sys.stderr is not None and sys.stderr.isatty())
         shown = server.url if is_seen else f"{server.address} (its token is in {os.path.join(directory, TOKEN_FILE)})"
-        print(f"The page of this daemon: {shown}", file=sys.stderr, flush=True)
+        print(f"The page of {whose}: {shown}", file=sys.stderr, flush=True)
+        return server
 
 
 def add_page_options(parser: argparse.ArgumentParser) -> None:
@@ -65,7 +68,7 @@ def add_page_options(parser: argparse.ArgumentParser) -> None:
 
 def page_options(options: ResolvedOptions) -> PageOptions | None:
     """The options, checked; None if no page is wanted. Raises ConfigError."""
-    place = options.read("http", _place, None) or (("127.0.0.1", DISPY_PORT) if options.httpd else None)
+    place = options.read("http", page_place, None) or (("127.0.0.1", DISPY_PORT) if options.httpd else None)
     names = ("http_admin", "metrics_token_file", "metrics_computations")
     if place is None:
         for name in names:
@@ -91,7 +94,8 @@ def _token_in(path: str) -> str:
     return token
 
 
-def _place(text: str) -> tuple[str, int]:
+def page_place(text: str) -> tuple[str, int]:
+    """Host and port of a page. Raises ConfigError."""
     host, colon, port = text.rpartition(":")
     # Address.parse does not take port 0, any free one.
     if not port.isascii() or not port.isdecimal() or int(port) > 65535 or (colon and not host):

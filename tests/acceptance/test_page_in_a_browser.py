@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from gdispy.protocol.job_status import FINISHED, TERMINATED
 from gdispy.protocol.messages import Event
 from gdispy.protocol.rows import NodeRow
 from tests.support.browser import Browser, browser
-from tests.support.daemons import Daemon, ended
+from tests.support.daemons import SCRIPTS, Daemon, ended
 from tests.support.waiting import eventually
 from tests.unit.builders import C, outcome
 from tests.unit.builders import ended as ended_message
@@ -368,3 +369,36 @@ def test_page_of_a_scheduler_that_dies_and_returns(
     start_scheduler(*words, "-p", str(scheduler.place[1]))
     window.shows("#link", "Live")
     window.shows("#nodelist", "in use")
+
+
+def test_page_of_all_nodes_drains_and_resumes_them(
+    window: Browser, start_node: Callable[..., Daemon], secret_file: str
+) -> None:
+    node = start_node("--cpus", "1", "--name", "<i>alpha</i>")
+    place = f"127.0.0.1:{node.place[1]}"
+    words = ["--secret-file", secret_file, "--only", place, "127.0.0.1:1", "-n", "127.0.0.1:1", "--http_admin"]
+    command = [sys.executable, str(SCRIPTS / "gdispy"), "admin", *words]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    with ended(process):
+        assert process.stderr is not None
+        window.open(process.stderr.readline().split()[-1])
+        window.shows("#schedulers", "no gdispy-scheduler is listening")
+        window.shows("#problems", "127.0.0.1:1: no gdispy-node is listening")
+        window.shows("#n-cpus", "0 of 1")
+        assert window.texts("nav a") == ["Overview", "Nodes"] and window.text("#n-done") == ""
+        window.view("Nodes")
+        window.shows("#nodes-sum", "1 of 2 nodes take jobs, 0 of 1 CPUs busy")
+        window.shows("#nodelist", "<i>alpha</i>")
+        window.shows("#nodelist", "unreachable")
+        assert len(window.texts("#nodelist button")) == 1
+        window.click("#nodelist button", "Drain")
+        window.click("#ask-yes")
+        window.shows("#said", "accepts no new jobs")
+        window.shows("#nodelist", "drained")
+        window.click("#nodelist button", "Resume")
+        window.click("#ask-yes")
+        window.shows("#nodelist", "takes jobs")
+        assert window.errors() == []
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+        window.shows("#link", "Ended")

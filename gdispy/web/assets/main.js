@@ -6,7 +6,7 @@ import { amount, ask, button, byId, clock, count, duration, element, setText, Ta
 
 const VIEWS = ["overview", "jobs", "nodes", "timeline"];
 const state = {};
-const tables = Object.fromEntries(["computations", "clients", "joblist", "nodelist"].map((id) => [id, new Table(byId(id))]));
+const tables = Object.fromEntries(["computations", "clients", "schedulers", "joblist", "nodelist"].map((id) => [id, new Table(byId(id))]));
 const link = new Link(onState, onLink), chart = new RateChart(), timeline = new Timeline(link);
 const jobs = { kind: "running", from: [0], next: null };
 let view = "", lastHeard = null, failedShown = -1, jobsAsked = 0, historyAsked = false;
@@ -107,12 +107,15 @@ function onState(changed) {
 function sum(name) { return (state.computations ?? []).reduce((total, each) => total + each[name], 0); }
 
 function showCounts() {
-  const ended = state.now?.ended ?? sum("ended"), failed = state.now?.failed ?? sum("failed"), running = sum("running"), waiting = sum("waiting") + (state.now?.awaited ?? 0);
+  const ended = state.now?.ended ?? sum("ended"), failed = state.now?.failed ?? sum("failed"), running = state.now?.running ?? sum("running"), waiting = (state.now?.waiting ?? sum("waiting")) + (state.now?.awaited ?? 0);
   setText(byId("n-done"), count(ended - failed));
   setText(byId("n-running"), count(running));
   setText(byId("n-waiting"), count(waiting));
   setText(byId("n-failed"), count(failed));
+  setText(byId("n-cpus"), state.nodes?.length ? cpusOf(state.nodes) : "–");
   byId("n-failed").parentElement.hidden = lacks("failed");
+  for (const name of ["n-done", "n-rate", "n-left"]) byId(name).parentElement.hidden = lacks("ended");
+  byId("progress").hidden = byId("chart-card").hidden = lacks("ended");
   byId("n-failed").parentElement.toggleAttribute("data-some", failed > 0);
   const rate = state.now?.rate ?? 0;
   setText(byId("n-rate"), rate >= 100 ? count(Math.round(rate)) : rate.toFixed(rate < 10 ? 2 : 1));
@@ -123,8 +126,14 @@ function showCounts() {
   if (state.now) chart.add(state.now.time, ended);
 }
 
+// Nodes that are drained still run jobs, and do not count.
+function cpusOf(nodes) {
+  const ready = nodes.filter((each) => each.state === "ready"), add = (name) => ready.reduce((total, each) => total + each[name], 0);
+  return `${count(add("busy"))} of ${count(add("cpus"))}`;
+}
+
 function showOverview() {
-  chart.draw();
+  if (!lacks("ended")) chart.draw();
   const problems = byId("problems");
   problems.hidden = !state.problems?.length;
   if (problems.dataset.sign !== String(state.problems)) {
@@ -136,10 +145,32 @@ function showOverview() {
   tables.computations.show(computationColumns(), found, (each) => each.id);
   byId("clients-card").hidden = !state.clients?.length;
   if (state.clients) tables.clients.show(clientColumns(), state.clients, (each) => each.id);
+  byId("schedulers-card").hidden = !state.schedulers?.length;
+  if (state.schedulers) tables.schedulers.show(SCHEDULERS, state.schedulers, (each) => each.id);
   showFailures();
 }
 
+const SCHEDULERS = [
+  { title: "Scheduler", cell: (each) => each.id },
+  { title: "State", cell: (each) => each.state },
+  { title: "Since", cell: (each) => clock(each.since) },
+  { title: "Nodes", num: true, cell: (each) => count(each.nodes) },
+  { title: "CPUs busy", num: true, cell: (each) => `${count(each.busy)} of ${count(each.cpus)}` },
+  { title: "Clients", num: true, cell: (each) => count(each.clients) },
+  { title: "Waiting", num: true, cell: (each) => count(each.waiting) },
+];
+
+// Of a page that does not count jobs that have ended.
+const UNCOUNTED = [
+  { title: "Computation", cell: (each) => each.name },
+  { title: "Client", cell: (each) => each.client },
+  { title: "Where", cell: (each) => each.state },
+  { title: "Running", num: true, cell: (each) => count(each.running) },
+  { title: "Waiting", num: true, cell: (each) => count(each.waiting) },
+];
+
 function computationColumns() {
+  if (lacks("ended")) return UNCOUNTED;
   const columns = [
     { title: "Computation", cell: (each) => each.name },
     { title: "State", cell: (each) => each.state },
@@ -213,21 +244,20 @@ function traces(job) {
 // Nodes
 
 function showNodes() {
-  const found = state.nodes ?? [], ready = found.filter((each) => each.state === "ready");
-  const cpus = ready.reduce((total, each) => total + each.cpus, 0), busy = ready.reduce((total, each) => total + each.busy, 0);
-  setText(byId("nodes-sum"), found.length ? `${count(ready.length)} of ${count(found.length)} nodes in use, ${count(busy)} of ${count(cpus)} CPUs busy` : "");
+  const found = state.nodes ?? [], ready = found.filter((each) => each.state === "ready"), word = state.about?.ready;
+  setText(byId("nodes-sum"), found.length ? `${count(ready.length)} of ${count(found.length)} nodes ${word ? "take jobs" : "in use"}, ${cpusOf(found)} CPUs busy` : "");
   byId("nodelist-empty").hidden = found.length > 0;
   const columns = [
     { title: "Node", cell: (each) => ({ sign: `${each.name}|${each.address}`, build: () => [each.name, element("br"), element("span", { className: "dim" }, each.address)] }) },
-    { title: "State", cell: (each) => each.state === "ready" ? "in use" : each.state },
+    { title: "State", cell: (each) => each.state === "ready" ? word ?? "in use" : each.state },
     { title: "CPUs busy", cell: (each) => ({ sign: `${each.busy}/${each.cpus}`, build: () => [`${Math.min(each.busy, each.cpus)} of ${each.cpus}`, element("progress", { max: each.cpus || 1, value: each.busy, ariaLabel: `${each.name}: CPUs busy` })] }) },
     { title: "CPU free", num: true, cell: (each) => each.free ? `${each.free[0].toFixed(0)} %` : "–" },
     { title: "Memory free", num: true, cell: (each) => each.free ? amount(each.free[1]) : "–" },
     { title: "Disk free", num: true, cell: (each) => each.free ? amount(each.free[2]) : "–" },
-    { title: "Jobs done", num: true, cell: (each) => count(each.done) },
-    { title: "Job time", num: true, cell: (each) => duration(each.seconds) },
+    ...(lacks("ended") ? [] : [{ title: "Jobs done", num: true, cell: (each) => count(each.done) }, { title: "Job time", num: true, cell: (each) => duration(each.seconds) }]),
     { title: "Runs", cell: (each) => each.runs.join(", ") },
   ];
+  if (found.some((each) => each.since)) columns.splice(2, 0, { title: "Since", cell: (each) => clock(each.since) });
   if (found.some((each) => each.versions)) columns.splice(2, 0, { title: "Versions", cell: (each) => each.versions ?? "" });
   if (["cpus", "close", "allocate", "drain", "resume"].some(may)) {
     columns.push({ title: "Actions", cell: (each) => ({ sign: `${each.state}|${each.cpus}`, build: () => nodeButtons(each) }) });
@@ -244,7 +274,7 @@ function nodeButtons(each) {
     add("cpus", "CPUs", `How many CPUs of ${each.name} may jobs use?`, each.cpus);
     add("drain", "Drain", `Give ${each.name} no more jobs?`);
     add("close", "Close", `Release ${each.name} when its jobs have ended?`);
-  } else {
+  } else if (each.state !== "unreachable") {
     add("allocate", "Use again", `Use ${each.name} again?`);
     add("resume", "Resume", `Give ${each.name} jobs again?`);
   }

@@ -37,7 +37,9 @@ def found_by(*messages: Message, route: Route = ROUTE) -> Found:
 
 def test_node_is_described_by_what_it_reports() -> None:
     found = found_by(Availability([12.4, 1.0, 1.0, 1.0]), overview(load=3))
-    assert found == Found("worker", "10.0.0.9:51348", "0.1.0", "3.11", 4, 3, 12.4)
+    expected = Found("worker", "10.0.0.9:51348", "0.1.0", "3.11", 4, 3, 12.4, platform="linux", memory=1, disk=1)
+    assert found == expected
+    assert found_by(overview(clients=("a",))).computations == [{"client": "a", "name": "f", "waiting": 0, "running": 1}]
     assert found_by(Availability([]), overview()).idle is None
 
 
