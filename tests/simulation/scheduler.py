@@ -115,6 +115,17 @@ class Scheduler:
     def _slow_down(self, client: Peer, is_slow: bool, now: float) -> Effects:
         return self.dispatch.slow_down(client, is_slow, now)
 
+    def prefer(self, choices: Random) -> None:
+        """An administrator gives one of the jobs another priority."""
+        self._turns.put(self._prefer, choices)
+
+    def _prefer(self, choices: Random, now: float) -> Effects:
+        tasks = [(each.id, job) for each in self.dispatch.state.computations.values() for job in each.tasks]
+        if not tasks:
+            return []
+        computation, job = choices.choice(tasks)
+        return self.dispatch.set_priority(computation, job, choices.choice((-1.0, 0.0, 1.0)), now)
+
     def attach(self, client: Peer, deliver: Callable[[list[Message]], None]) -> None:
         self._clients[client] = deliver
 

@@ -24,6 +24,7 @@ from gdispy.rules.scheduler.node_reports import NodeReports
 from gdispy.rules.scheduler.provisioning import Provisioning
 from gdispy.rules.scheduler.receipts import Receipts
 from gdispy.rules.scheduler.reconciliation import Reconciliation
+from gdispy.rules.scheduler.turns import Turns
 
 
 class Seam(NamedTuple):
@@ -49,6 +50,8 @@ RETURNED = Seam(NodeReports, "_on_returned")
 INVENTORY = Seam(Reconciliation, "on_inventory")
 #: (node, computation, tasks, now): jobs that have not begun wait again.
 REQUEUE = Seam(JobLifecycle, "requeue")
+#: (computation, task, priority): a job that waits gets another priority.
+SET_PRIORITY = Seam(Turns, "set_priority")
 #: (computation, tasks): jobs whose arguments only the client has.
 GIVE_BACK = Seam(JobLifecycle, "give_back")
 #: (node, now, why): a node is given up; how often its jobs are placed.

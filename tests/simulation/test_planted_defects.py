@@ -109,6 +109,17 @@ def attempt_is_not_raised(patch: Patch) -> None:
     change(patch, *seams.REQUEUE, make)
 
 
+def jobs_with_a_new_priority_keep_their_place_too(patch: Patch) -> None:
+    def make(original: Any) -> Any:
+        def set_priority(self: Any, computation: Any, task: Any, priority: float) -> None:
+            original(self, computation, task, priority)
+            task.cancelled = False
+
+        return set_priority
+
+    change(patch, *seams.SET_PRIORITY, make)
+
+
 def every_job_may_run_again(patch: Patch) -> None:
     def make(original: Any) -> Any:
         def lose(self: Any, node: Any, now: float, why: str) -> Effects:
@@ -400,6 +411,7 @@ PLANTS: list[Plant] = [
     ends_of_older_attempts_count,
     holding_is_believed_to_be_all,
     attempt_is_not_raised,
+    jobs_with_a_new_priority_keep_their_place_too,
     every_job_may_run_again,
     jobs_are_placed_without_end,
     cancelled_jobs_are_placed_again,

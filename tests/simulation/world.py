@@ -304,6 +304,9 @@ class World:
         for _ in range(limiting.choice((0, 0, 5, 30))):
             place, cpus = limiting.choice(self._places), limiting.choice((0, 1, 1, 2, 3))
             self._timeline.after(self._chaos_until * limiting.random() ** 2, self._order, place, "cpus", float(cpus))
+        preferring = Random(f"priorities {self.seed}")
+        for _ in range(preferring.choice((0, 0, 0, 12, 60))):
+            self._timeline.after(self._chaos_until * preferring.random() ** 2, self._scheduler.prefer, preferring)
         ordering = Random(f"orders {self.seed}")
         policy = ordering.choice((FAIR, FAIR, EARLIEST, ROUND_ROBIN))
         self._scheduler.begin(policy, {client.peer: ordering.choice((1.0, 1.0, 0.2, 5.0)) for client in self._clients})

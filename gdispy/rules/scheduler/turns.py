@@ -15,6 +15,7 @@ import math
 from gdispy.errors import InternalError
 from gdispy.protocol.ids import ComputationId, Peer
 from gdispy.protocol.messages import Open
+from gdispy.protocol.rows import JobOptions
 from gdispy.rules.scheduler.assignment import AssignmentStage, Use
 from gdispy.rules.scheduler.computation import ClientShare, Computation
 from gdispy.rules.scheduler.job import Task, new_task
@@ -159,12 +160,25 @@ class Turns:
         """Remove a waiting job from its queue: its cancelled entry is skipped when it reaches the head."""
         if computation.backlog.oversized.discard(task):
             return task
-        other = computation.tasks[task.job] = new_task(task.job, task.arguments, task.options)
-        other.attempt, other.losses = task.attempt, task.losses
+        other = _in_its_place(computation, task, task.options)
         computation.backlog.cancel(task)
         if computation.backlog.cancelled == len(computation.backlog):
             self.nothing_waits(computation)
         return other
+
+    def set_priority(self, computation: Computation, task: Task, priority: float) -> None:
+        """Give a waiting job another priority. Among jobs of the same priority it is the last."""
+        backlog = computation.backlog
+        is_aside = backlog.oversized.discard(task)
+        other = _in_its_place(computation, task, (task.options or JobOptions())._replace(priority=priority))
+        if is_aside:
+            backlog.oversized.add(other)
+            return
+        backlog.cancel(task)
+        task.arguments = b""  # Only the entry remains until it reaches the head.
+        backlog.add(other)
+        backlog.pop_cancelled()
+        self.note_usable(computation)  # Another job may be the next one.
 
     def nothing_waits(self, computation: Computation) -> None:
         """Empty the queues of a computation."""
@@ -284,3 +298,10 @@ class Turns:
         for owner in self._clients.values():
             if owner.load != sum(each.load for each in assignments if each.owner is owner):
                 raise InternalError("the load of a client is not what is placed of it")
+
+
+def _in_its_place(computation: Computation, task: Task, options: JobOptions | None) -> Task:
+    """A new entry for a waiting job, with these options."""
+    other = computation.tasks[task.job] = new_task(task.job, task.arguments, options)
+    other.attempt, other.losses = task.attempt, task.losses
+    return other

@@ -1062,3 +1062,15 @@ def test_a_node_that_tries_again_has_not_said_that_it_cannot() -> None:
     assert endings(dispatch.tick(NAMED_PATIENCE)) == []
     dispatch.receive(A, [Prepared(C, "")], 2.0)
     assert endings(dispatch.tick(2.0 + NODE_PATIENCE)) == []
+
+
+def test_priority_of_a_job_that_waits_is_changed_and_of_others_is_not() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A, cpus=1)
+    assert placed(submit(dispatch, 1, 2, 3, 4), A) == [(1, 1)]
+    assert dispatch.set_priority(C, JobId(4), 1.0, 1.0) == []
+    assert dispatch.set_priority(C, JobId(1), 9.0, 1.0) == []  # It is on the node.
+    assert dispatch.set_priority(C, JobId(7), 9.0, 1.0) == [] == dispatch.set_priority(D, JobId(4), 9.0, 1.0)
+    order = [job for number in (1, 4, 2) for job, _ in placed(finish(dispatch, A, number), A)]
+    assert order == [4, 2, 3]
+    assert ends(finish(dispatch, A, 3)) == {3: FINISHED}

@@ -141,3 +141,46 @@ def test_check_finds_jobs_that_wait_where_nobody_looks() -> None:
     parts.turns.waiting.clear()
     with pytest.raises(InternalError, match="not listed as waiting"):
         parts.turns.check()
+
+
+def test_priority_of_a_waiting_job_is_changed_without_a_search_of_its_queue() -> None:
+    parts = Parts()
+    computation = parts.open()
+    first, *_, last = parts.submit(computation, 1, 2, 3, 4)
+    last.attempt = 3
+    parts.turns.set_priority(computation, last, 5.0)
+    parts.turns.set_priority(computation, first, -1.0)
+    parts.check()
+    assert [task.job for task in computation.backlog.jobs() if not task.cancelled] == [4, 2, 3, 1]
+    moved = computation.tasks[last.job]
+    assert (moved.priority, moved.attempt, moved.needs) == (5.0, 3, None)
+    for _ in range(3):
+        parts.turns.set_priority(computation, computation.tasks[last.job], 6.0)
+    parts.lifecycle.cancel(computation, [task.job for task in list(computation.tasks.values())])
+    assert not computation.tasks and not computation.backlog
+    parts.check()
+
+
+def test_priority_of_a_job_of_several_cpus_keeps_it_where_it_waits() -> None:
+    parts = Parts()
+    computation = parts.open()
+    wide, pinned = *parts.submit(computation, 1, cpus=4), *parts.submit(computation, 2, node=b"n" * 16)
+    for task in (wide, pinned):
+        parts.turns.set_priority(computation, task, 2.0)
+    assert [task.job for task in computation.backlog.wide] == [1]
+    assert [task.job for task in computation.backlog.pinned[b"n" * 16] if not task.cancelled] == [2]  # type: ignore[index]
+    parts.load(parts.join(cpus=2), computation)
+    parts.wide_jobs.separate(0.0)
+    parts.turns.set_priority(computation, computation.tasks[wide.job], 3.0)
+    assert [(task.job, task.priority) for task in computation.backlog.oversized] == [(1, 3.0)]
+    parts.check()
+
+
+def test_wait_for_a_node_begins_anew_if_another_job_is_the_next_one() -> None:
+    parts = Parts()
+    computation = parts.open()
+    parts.load(parts.join(cpus=2), computation)
+    wide, narrow = *parts.submit(computation, 1, cpus=4), *parts.submit(computation, 2)
+    assert computation.waiting_since is not None
+    parts.turns.set_priority(computation, narrow, 1.0)
+    assert computation.waiting_since is None and wide.job in computation.tasks
