@@ -13,12 +13,12 @@ from collections.abc import Iterator, Sequence
 
 from gdispy.cli.journal import checked_file
 from gdispy.cli.options import Once, add_common_options, fail, parse, set_up_logging
-from gdispy.client.job_errors import error_line
 from gdispy.client.run_record import JobRecord
 from gdispy.client.run_report import as_json, write
 from gdispy.client.run_summary import summarize
 from gdispy.errors import ConfigError, GdispyError
 from gdispy.journal.format import facts_in
+from gdispy.protocol.error_lines import error_line
 from gdispy.protocol.ids import ComputationId, Instance
 from gdispy.protocol.messages import Ended, Open, Prepare
 from gdispy.rules.arrivals import Arrivals

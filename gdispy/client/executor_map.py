@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, Any
 
 from gdispy.client.futures import RemoteTraceback, failure_of
 from gdispy.client.job import DispyJob
-from gdispy.client.job_errors import error_line, stand_in
+from gdispy.client.job_errors import stand_in
 from gdispy.client.map_results import LOOK_INTERVAL, Submitter, Window
 from gdispy.protocol import job_status
+from gdispy.protocol.error_lines import error_line
 from gdispy.protocol.payload import Bulk
 from gdispy.worker import pickling
 from gdispy.worker.function_calls import unpack_results

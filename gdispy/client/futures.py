@@ -31,10 +31,10 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any
 
 from gdispy.client.job import DispyJob
-from gdispy.client.job_errors import CANCELLED
 from gdispy.errors import JobFailed, RemoteError
 from gdispy.hub import Hub
 from gdispy.protocol import job_status
+from gdispy.protocol.error_lines import CANCELLED
 from gdispy.worker.function_calls import InitializerFailed
 
 if TYPE_CHECKING:

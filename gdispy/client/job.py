@@ -22,12 +22,13 @@ from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
 
 from gdispy.client import explanation, live_output
 from gdispy.client.finish_event import Finish
-from gdispy.client.job_errors import error_line, stand_in, with_source_lines
+from gdispy.client.job_errors import stand_in, with_source_lines
 from gdispy.client.job_numbers import is_of_parent, next_number, numbers
 from gdispy.client.notebook_views import job_html
 from gdispy.client.result_payload import Plain, as_bytes, copied, is_failure, unreadable
 from gdispy.errors import ConfigError, ForkedError, JobFailed
 from gdispy.protocol import job_status
+from gdispy.protocol.error_lines import error_line
 from gdispy.protocol.limits import printable
 from gdispy.protocol.payload import Bulk, joined
 from gdispy.runtime.gate import Gate

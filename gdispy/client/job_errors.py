@@ -1,4 +1,4 @@
-"""The texts of failed jobs: their line that describes the error, and exceptions made from them."""
+"""The texts of failed jobs: their tracebacks, and exceptions made from them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,8 @@ import re
 
 from gdispy.errors import RemoteError
 
-#: The last line of the text of a job that was cancelled while it ran.
-CANCELLED = "The job was cancelled."
 #: A frame of a traceback: its indentation, file and line.
 _FRAME = re.compile(r'([ |]*  )File "(.+)", line (\d+), in ')
-#: Maximum length of `DispyJob.error` in characters.
-ERROR_LIMIT = 500
 
 
 def with_source_lines(text: str) -> str:
@@ -33,26 +29,6 @@ def with_source_lines(text: str) -> str:
 
 def _typed_line(file: str, number: int) -> str:
     return "" if os.path.exists(file) else linecache.getline(file, number).strip()
-
-
-def error_line(text: str) -> str:
-    """The line of a text that describes the error: in a traceback, the line of the exception."""
-    line = _telling_line([line for line in text.splitlines() if line.strip()])
-    return line if len(line) <= ERROR_LIMIT else line[: ERROR_LIMIT - 3] + "..."
-
-
-def _telling_line(lines: list[str]) -> str:
-    if not lines:
-        return ""
-    if lines[-1] == CANCELLED:
-        return CANCELLED
-    if lines[0].lstrip().startswith("+ Exception Group"):  # Its traceback is indented by bars.
-        lines = [line[4:] for line in lines if line.startswith("  | ")]
-    frames = [place for place, line in enumerate(lines) if line.startswith('  File "')]
-    if not frames:
-        return lines[0].strip() if not lines[0].startswith("Traceback") else lines[-1].strip()
-    after = (line for line in lines[frames[-1] + 1 :] if not line.startswith(" "))
-    return next(after, lines[-1]).strip()
 
 
 def stand_in(line: str) -> BaseException:

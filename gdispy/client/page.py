@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,7 +23,7 @@ from gdispy import config
 from gdispy.client.engine import ClusterEngine, Stage
 from gdispy.client.job import STATUS_NAMES, DispyJob
 from gdispy.client.metrics import ProgramMetrics
-from gdispy.client.page_jobs import Failure, PageJobs, Row, shown_id
+from gdispy.client.page_jobs import PageJobs, shown_id
 from gdispy.client.questions import Reported
 from gdispy.client.status import DispyNode
 from gdispy.errors import ClusterClosed, ConfigError, ForkedError
@@ -32,6 +32,8 @@ from gdispy.protocol.ids import Instance, JobId
 from gdispy.protocol.limits import printable_lines, shortened
 from gdispy.protocol.messages import Ended, NodeCommand, Reply, Started, Status, StatusRequest
 from gdispy.runtime.greenlets import keep_running
+from gdispy.web import job_lists
+from gdispy.web.ended_jobs import EndedJobs, Row
 from gdispy.web.guard import Refused
 from gdispy.web.history import SAMPLE_INTERVAL, History, time_left
 from gdispy.web.request import Request, action_of
@@ -44,11 +46,6 @@ T = TypeVar("T")
 
 #: Seconds for which the scheduler is asked about problems after the last browser was seen.
 ATTENTION = 10.0
-#: Rows of a page of a list, and of an answer for the timeline.
-PAGE_ROWS = 50
-TIMELINE_ROWS = 4000
-#: Jobs that one request looks through.
-LOOKED_AT = 20_000
 #: Seconds that an action, and the reading of arguments, may take.
 ACTION_LIMIT = 10.0
 ARGUMENTS_LIMIT = 1.0
@@ -83,7 +80,7 @@ class ClusterWatch:
     def __init__(self, engine: ClusterEngine, started: float, metrics: ProgramMetrics) -> None:
         self.engine, self.started = engine, started
         self._metrics = metrics
-        self.records = PageJobs(engine.table.jobs, engine.nodes)
+        self.records = PageJobs(engine.table.jobs, engine.nodes, engine.name)
         self.problems: list[str] = []
         #: CPUs in use, by node, at the last tick; and the jobs that had ended there.
         self.busy: dict[bytes, int] = {}
@@ -242,7 +239,7 @@ class ProgramView:
             "computations": computations,
             "nodes": self._nodes(),
             "problems": sorted({problem for watch in self.watches if watch.is_open for problem in watch.problems}),
-            "rows": sum(watch.records.row_count for watch in self.watches),
+            "rows": sum(watch.records.past.row_count for watch in self.watches),
         }
 
     def _awaited(self) -> int:
@@ -268,99 +265,57 @@ class ProgramView:
         """The rows of one cluster after the other would need a position in each: `since` counts the rows of all, and
         browsers that are behind begin again with what is left."""
         if len(self.watches) == 1:
-            records = self.watches[0].records
-            first, rows = records.rows(since, TIMELINE_ROWS)
-            return {"places": records.places, "rows": rows, "next": first + len(rows), "first": first}
+            return self.watches[0].records.past.timeline(since, job_lists.TIMELINE_ROWS)
         places: list[str] = []
-        rows = [row for watch in self.watches for row in _moved(watch.records, places)]
+        rows = [row for watch in self.watches for row in _moved(watch.records.past, places)]
         return {"places": places, "rows": rows, "next": 0, "first": 0, "whole": True}
 
     # Lists of jobs
 
     def jobs(self, request: Request) -> object:
-        kind, sought = request.text("kind", "running"), request.text("q").strip().lower()[:200]
-        begin = request.number("from", 0)
-        if kind == "waiting":
-            return self._waiting(begin, sought)
-        rows: Iterable[dict[str, object]]
-        if kind == "failed":
-            pairs = [(watch, each) for watch in self.watches for each in reversed(watch.records.failures)]
-            pairs.sort(key=lambda pair: pair[1].end, reverse=True)
-            rows = self._failed_rows(pairs, sought, begin)
-        elif kind == "running":
-            rows = self._running_rows(sought, begin)
-        elif kind == "ended":
-            rows = self._ended_rows(sought, begin)
-        else:
-            raise Refused(400, "kind must be running, waiting, failed or ended")
-        page = list(rows)
-        more = len(page) > PAGE_ROWS
-        return {"kind": kind, "jobs": page[:PAGE_ROWS], "from": begin, "next": begin + PAGE_ROWS if more else None}
+        query = job_lists.Query.of(request)
+        if query.kind == "waiting":
+            return self._waiting(query)
+        rows = {"running": self._running, "failed": self._failed, "ended": self._ended}[query.kind](query)
+        return query.answer(rows)
 
-    def _failed_rows(
-        self, pairs: Sequence[tuple[ClusterWatch, Failure]], sought: str, begin: int
-    ) -> list[dict[str, object]]:
-        found = [pair for pair in pairs if not sought or _fits(sought, _text_of(pair[1]))]
-        chosen = found[begin : begin + PAGE_ROWS + 1]
-        rows = [_failed_row(watch, each) for watch, each in chosen]
-        jobs = [DispyJob._new(each.number, 0.0, each.arguments or None) for _, each in chosen]
-        return self._with_arguments(rows, jobs)
+    def _failed(self, query: job_lists.Query) -> list[dict[str, object]]:
+        chosen = job_lists.failures(query, [each for watch in self.watches for each in watch.records.past.failures])
+        jobs = [DispyJob._new(each.number, 0.0, each.arguments or None) for each in chosen]
+        return self._with_arguments(list(map(job_lists.failed_row, chosen)), jobs)
 
-    def _running_rows(self, sought: str, begin: int) -> list[dict[str, object]]:
+    def _running(self, query: job_lists.Query) -> list[dict[str, object]]:
         found: list[tuple[dict[str, object], DispyJob]] = []
         for watch in self.watches:
-            for number, node in islice(watch.records.running.items(), LOOKED_AT):
+            for number, node in islice(watch.records.running.items(), job_lists.LOOKED_AT):
                 job = watch.engine.table.jobs.get(number)
                 if job is None:
                     continue
                 known = watch.engine.nodes.get(node)
                 place = known.name if known is not None else job.ip_addr or ""
                 name = shown_id(job.id)
-                if not sought or _fits(sought, (str(number), name, place)):
+                if query.fits((str(number), name, place)):
                     found.append((_row(watch, number, name, STATUS_NAMES[job._status], place, job), job))
-        chosen = found[begin : begin + PAGE_ROWS + 1]
+        chosen = query.page(found)
         return self._with_arguments([row for row, _ in chosen], [job for _, job in chosen])
 
-    def _ended_rows(self, sought: str, begin: int) -> list[dict[str, object]]:
+    def _ended(self, query: job_lists.Query) -> list[dict[str, object]]:
         """The newest first. Their ids are gone with the jobs, which belong to the program."""
-        found = []
-        rows = ((watch, row) for watch in self.watches for row in watch.records.newest())
-        left = begin + PAGE_ROWS + 1
-        for watch, row in islice(rows, LOOKED_AT):
-            place = watch.records.places[row.place]
-            if sought and not _fits(sought, (str(row.number), place, STATUS_NAMES[row.status])):
-                continue
-            found.append(_ended_row(watch, row, place))
-            if len(found) == left:
-                break
-        return found[begin:]
+        pasts = [watch.records.past for watch in self.watches]
+        return job_lists.ended(query, ((past, row) for past in pasts for row in past.newest()))
 
-    def _waiting(self, begin: int, sought: str) -> dict[str, object]:
-        """Jobs that have not started, by number from `begin`. Numbers are given in the order of submission, so the next
-        page continues at a number, without passing those before it."""
-        rows: list[dict[str, object]] = []
-        jobs: list[DispyJob] = []
-        after = None
-        tables = [watch for watch in self.watches if watch.engine.table.jobs]
-        firsts = [next(iter(watch.engine.table.jobs)) for watch in tables]
-        number = max(begin, min(firsts)) if firsts else begin
-        left = sum(len(watch.engine.table.jobs) for watch in tables)
-        last = number + LOOKED_AT if left else number
-        while number < last:
-            if len(rows) == PAGE_ROWS:
-                after = number
-                break
-            for watch in tables:
-                job = watch.engine.table.jobs.get(JobId(number))
-                if job is not None and job.start_time is None and JobId(number) not in watch.records.running:
-                    name = shown_id(job.id)
-                    if not sought or _fits(sought, (str(number), name)):
-                        rows.append(_row(watch, number, name, STATUS_NAMES[job._status], "", job))
-                        jobs.append(job)
-            number += 1
-        if after is None and tables and number <= max(next(reversed(watch.engine.table.jobs)) for watch in tables):
-            after = number
-        return {"kind": "waiting", "jobs": self._with_arguments(rows, jobs), "from": begin, "next": after}
+    def _waiting(self, query: job_lists.Query) -> dict[str, object]:
+        """Jobs that have not started."""
+
+        def row_of(at: int, number: JobId, job: DispyJob) -> tuple[dict[str, object], DispyJob] | None:
+            watch, name = self.watches[at], shown_id(job.id)
+            if job.start_time is not None or number in watch.records.running or not query.fits((str(number), name)):
+                return None
+            return _row(watch, number, name, STATUS_NAMES[job._status], "", job), job
+
+        found, after = job_lists.waiting(query, [watch.engine.table.jobs for watch in self.watches], row_of)
+        rows = self._with_arguments([row for row, _ in found], [job for _, job in found])
+        return {"kind": query.kind, "jobs": rows, "from": query.begin, "next": after}
 
     def _with_arguments(self, rows: list[dict[str, object]], jobs: list[DispyJob]) -> list[dict[str, object]]:
         if not self.show_arguments or not jobs:
@@ -481,30 +436,11 @@ def _row(watch: ClusterWatch, number: int, name: str, status: str, place: str, j
     return {**known, "submitted": job.submit_time, "start": job.start_time, "end": None}
 
 
-def _failed_row(watch: ClusterWatch, each: Failure) -> dict[str, object]:
-    known = {"number": each.number, "id": each.name, "computation": watch.engine.name, "status": each.status}
-    known |= {"node": each.place, "start": each.start or None, "end": each.end or None}
-    return {**known, "error": each.error, "trace": each.trace, "stdout": each.output, "stderr": each.errors}
-
-
-def _ended_row(watch: ClusterWatch, row: Row, place: str) -> dict[str, object]:
-    known: dict[str, object] = {"number": row.number, "id": str(row.number), "computation": watch.engine.name}
-    return {**known, "status": STATUS_NAMES[row.status], "node": place, "start": row.start, "end": row.end}
-
-
-def _fits(sought: str, texts: Iterable[str]) -> bool:
-    return any(sought in text.lower() for text in texts)
-
-
-def _text_of(each: Failure) -> tuple[str, ...]:
-    return (str(each.number), each.name, each.place, each.status, each.trace, each.output, each.errors)
-
-
-def _moved(records: PageJobs, places: list[str]) -> list[Row]:
+def _moved(past: EndedJobs, places: list[str]) -> list[Row]:
     """The newest rows of a cluster, with their places after those of others."""
     shift = len(places)
-    places.extend(records.places)
-    return [row._replace(place=row.place + shift) for row in islice(records.newest(), TIMELINE_ROWS)]
+    places.extend(past.places)
+    return [row._replace(place=row.place + shift) for row in islice(past.newest(), job_lists.TIMELINE_ROWS)]
 
 
 class ServedPage:

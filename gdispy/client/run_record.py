@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-from gdispy.client.job_errors import error_line
+from gdispy.protocol.error_lines import error_line
 
 #: Bytes of records in memory, and on disk.
 MEMORY_LIMIT = 256 * 1024

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from gdispy import Executor, JobCluster
-from gdispy.client import page as page_module
 from gdispy.errors import ClusterClosed
+from gdispy.web import job_lists
 from tests.support.daemons import SCRIPTS, Daemon, ended
 from tests.support.jobs import pass_gate, wait_for_file
 from tests.support.pages import PageClient
@@ -100,7 +100,7 @@ def test_lists_are_read_in_pages_that_go_on_where_the_last_ended(one: Make, tmp_
         begin: int | None = 0
         while begin is not None:
             answer = client.get(f"/api/jobs?kind=waiting&from={begin}")
-            assert len(answer["jobs"]) <= page_module.PAGE_ROWS
+            assert len(answer["jobs"]) <= job_lists.PAGE_ROWS
             found += [each["number"] for each in answer["jobs"]]
             begin = answer["next"]
         assert found == [job._number for job in jobs[1:]]
@@ -115,7 +115,7 @@ def test_lists_are_read_in_pages_that_go_on_where_the_last_ended(one: Make, tmp_
 def test_request_looks_through_a_bounded_number_of_jobs(
     one: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(page_module, "LOOKED_AT", 40)
+    monkeypatch.setattr(job_lists, "LOOKED_AT", 40)
     made = one(pass_gate)
     jobs = [made.submit(number, str(tmp_path / "gate")) for number in range(130)]
     last = jobs[-1]._number

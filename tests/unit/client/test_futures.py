@@ -27,8 +27,8 @@ from gdispy.client.futures import (
     failed,
     failure_of,
 )
-from gdispy.client.job_errors import CANCELLED as CANCELLED_TEXT
 from gdispy.protocol import job_status
+from gdispy.protocol.error_lines import CANCELLED as CANCELLED_TEXT
 from gdispy.worker import pickling
 from gdispy.worker.function_calls import InitializerFailed
 from tests.unit.ends import end, end_with

@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 from gdispy import DispyJob, JobFailed
-from gdispy.client.job_errors import error_line
 from gdispy.client.map_results import as_completed
 from gdispy.client.parameters import function_call
 from gdispy.errors import RemoteError
 from gdispy.protocol import job_status
+from gdispy.protocol.error_lines import error_line
 from gdispy.runtime.gate import Gate
 from gdispy.worker import pickling
 from tests.support.waiting import reached
