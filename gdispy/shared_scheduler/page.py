@@ -3,7 +3,8 @@
 Runs in the scheduler's loop. It reads the tables of the rules and changes nothing in them: actions go through the pump,
 in order with the messages of clients.
 
-Invariant: a request takes a time that grows with nodes and computations, not with jobs.
+Invariant: a request takes a time that grows with nodes and computations, not with jobs; an action for all jobs of a
+computation does.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ from gdispy.rules.scheduler.node_record import NodeRecord, NodeStage
 from gdispy.runtime.greenlets import keep_running
 from gdispy.shared_scheduler.client_proxy import ClientProxy
 from gdispy.shared_scheduler.metrics import SchedulerMetrics, name_of, running_of, state_of
+from gdispy.shared_scheduler.page_jobs import SchedulerJobs, owner_of, owners_of
 from gdispy.shared_scheduler.service import SharedScheduler
 from gdispy.web.guard import Refused
 from gdispy.web.history import SAMPLE_INTERVAL, History, time_left
+from gdispy.web.job_lists import TIMELINE_ROWS
 from gdispy.web.request import Request, action_of
 
 #: Lines that explain why nodes take nothing.
@@ -40,6 +43,7 @@ class SchedulerView:
         self.admin = admin
         self.source = SchedulerMetrics(sharing, most_computations)
         self._sharing = sharing
+        self._jobs = SchedulerJobs(sharing)
         self._history = History()
         #: Jobs that have ended, and that have ended without a result, by computation, since the page is served.
         self._ended: dict[ComputationId, list[int]] = {}
@@ -56,6 +60,7 @@ class SchedulerView:
 
     def ended(self, message: Ended) -> None:
         self.source.ended(message)
+        self._jobs.ended(message)
         count = len(message.jobs)
         failed = count - message.statuses.count(job_status.FINISHED)
         for counts in (self._all, self._ended.setdefault(message.computation, [0, 0])):
@@ -66,6 +71,7 @@ class SchedulerView:
         while True:
             known = self._sharing.rules.state.computations
             self.source.forget()
+            self._jobs.forget()
             for gone in self._ended.keys() - known.keys():
                 del self._ended[gone]
             for gone in self._opened.keys() - known.keys():
@@ -81,13 +87,14 @@ class SchedulerView:
 
     def sections(self) -> dict[str, object]:
         state = self._sharing.rules.state
-        rows = [self._computation(each) for each in state.computations.values()]
+        owners = owners_of(self._sharing)
+        rows = [self._computation(each, owners.get(each.id)) for each in state.computations.values()]
         rate = self._history.rate()
         pending = sum(len(each.tasks) for each in state.computations.values())
-        actions = ["cancel_all", "release", "cpus", "drain", "resume", "weight"] if self.admin else []
+        actions = list(self._ACTIONS) if self.admin else []
         about = {"title": "scheduler", "version": config.VERSION, "admin": self.admin, "arguments": False}
         return {
-            "about": {**about, "actions": actions, "without": ["jobs", "timeline"]},
+            "about": {**about, "actions": actions},
             "now": {
                 "time": round(time.time(), 1),
                 "rate": round(rate, 2),
@@ -96,13 +103,13 @@ class SchedulerView:
                 "failed": self._all[1],
             },
             "computations": rows,
-            "clients": self._clients(),
-            "nodes": [self._node(each) for each in state.nodes.values()],
+            "clients": self._clients({str(row["id"]): row for row in rows}),
+            "nodes": [self._node(each, owners) for each in state.nodes.values()],
             "problems": self._problems(),
+            "rows": self._jobs.past.row_count,
         }
 
-    def _computation(self, computation: Computation) -> dict[str, object]:
-        proxy = self._owner(computation.id)
+    def _computation(self, computation: Computation, proxy: ClientProxy | None) -> dict[str, object]:
         running = running_of(computation, list(self._sharing.rules.state.nodes.values()))
         ended, failed = self._ended.get(computation.id, (0, 0))
         is_away = proxy is not None and proxy.connection is None
@@ -119,20 +126,17 @@ class SchedulerView:
             "waiting": len(computation.tasks) - running,
         }
 
-    def _owner(self, computation: ComputationId) -> ClientProxy | None:
-        for proxy in self._sharing.clients.values():
-            if computation in proxy.mailbox.computations:
-                return proxy
-        return None
-
-    def _clients(self) -> list[dict[str, object]]:
+    def _clients(self, known: dict[str, dict[str, object]]) -> list[dict[str, object]]:
+        """`known` are the computations as shown."""
         state = self._sharing.rules.state
         cpus = sum(node.cpus for node in state.nodes.values() if node.stage is NodeStage.ACTIVE)
         rows: list[dict[str, object]] = []
         for instance, proxy in self._sharing.clients.items():
             mine = [each for each in state.computations.values() if each.client == proxy.mailbox.peer]
-            load = mine[0].owner.load if mine else 0
-            found = [self._computation(each) for each in mine]
+            if not mine:  # It only asks for the status, or has released what it had.
+                continue
+            load = mine[0].owner.load
+            found = [known[each.id.hex()] for each in mine]
             rows.append(
                 {
                     "id": instance.hex(),
@@ -147,14 +151,14 @@ class SchedulerView:
             )
         return rows
 
-    def _node(self, node: NodeRecord) -> dict[str, object]:
+    def _node(self, node: NodeRecord, owners: dict[ComputationId, ClientProxy]) -> dict[str, object]:
         assignments = list(node.assignments.items())
         computations = self._sharing.rules.state.computations
         runs = []
         for number, assignment in assignments:
             known = computations.get(number)
             if assignment.placed and known is not None:
-                proxy = self._owner(number)
+                proxy = owners.get(number)
                 whose = f" of {proxy.mailbox.name}" if proxy is not None else ""
                 runs.append(f"{name_of(known)}{whose}: {len(assignment.placed)}")
         return {
@@ -189,15 +193,44 @@ class SchedulerView:
         return {"samples": self._history.samples}
 
     def jobs(self, request: Request) -> object:
-        raise Refused(404, "the page of a scheduler has no list of jobs: the pages of programs have")
+        return self._jobs.page(request)
 
     def timeline(self, since: int) -> object:
-        raise Refused(404, "the page of a scheduler has no timeline: the pages of programs have")
+        return self._jobs.past.timeline(since, TIMELINE_ROWS)
 
     # Actions
 
     def act(self, order: dict[str, Any]) -> str:
         return action_of(order, self._ACTIONS)(self, order)
+
+    def _cancel(self, order: dict[str, Any]) -> str:
+        computation, proxy, job = self._job_of(order)
+        self._sharing.act_for(proxy, Cancel(computation.id, [job], [0]))
+        return f"job {job} is being cancelled"
+
+    def _priority(self, order: dict[str, Any]) -> str:
+        priority = order.get("priority")
+        if not isinstance(priority, int | float) or isinstance(priority, bool) or not abs(priority) <= 1e9:
+            raise Refused(400, "priority must be a number, at most 1e9")
+        computation, _, job = self._job_of(order)
+        if computation.tasks[job].node is not None:
+            raise Refused(400, f"job {job} is on a node: the priority decides about jobs that wait for one")
+        number = computation.id
+        self._sharing.order(lambda now: self._sharing.rules.set_priority(number, job, float(priority), now))
+        return f"the priority of job {job} is now {priority:g}"
+
+    def _job_of(self, order: dict[str, Any]) -> tuple[Computation, ClientProxy, JobId]:
+        """A job that has not ended."""
+        computation, proxy = self._computation_of(order)
+        job = order.get("job")
+        if not isinstance(job, int) or isinstance(job, bool):
+            raise Refused(400, "job must be the number of a job")
+        task = computation.tasks.get(JobId(job))
+        if task is None:
+            raise Refused(404, f"job {job} has ended")
+        if task.cancelled:
+            raise Refused(400, f"job {job} was cancelled before")
+        return computation, proxy, task.job
 
     def _cancel_all(self, order: dict[str, Any]) -> str:
         computation, proxy = self._computation_of(order)
@@ -243,12 +276,14 @@ class SchedulerView:
 
     def _computation_of(self, order: dict[str, Any]) -> tuple[Computation, ClientProxy]:
         number = ComputationId(_id_of(order, "computation"))
-        computation, proxy = self._sharing.rules.state.computations.get(number), self._owner(number)
+        computation, proxy = self._sharing.rules.state.computations.get(number), owner_of(self._sharing, number)
         if computation is None or proxy is None or computation.closing:
             raise Refused(404, "there is no such computation any more")
         return computation, proxy
 
     _ACTIONS: dict[str, Callable[[SchedulerView, dict[str, Any]], str]] = {
+        "cancel": _cancel,
+        "priority": _priority,
         "cancel_all": _cancel_all,
         "release": _release,
         "cpus": _cpus,

@@ -14,14 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from gdispy import DispyNode, JobCluster
-from gdispy.client.page import ServedPage
+from gdispy import DispyNode, JobCluster, SharedJobCluster
+from gdispy.client.page import ClusterWatch, ServedPage
 from gdispy.hub import Hub
 from gdispy.protocol.job_status import FINISHED, TERMINATED
 from gdispy.protocol.messages import Event
 from gdispy.protocol.rows import NodeRow
 from tests.support.browser import Browser, browser
 from tests.support.daemons import SCRIPTS, Daemon, ended
+from tests.support.jobs import pass_gate
 from tests.support.waiting import eventually
 from tests.unit.builders import C, outcome
 from tests.unit.builders import ended as ended_message
@@ -302,7 +303,7 @@ def page_of_many(nodes: int, jobs: int, rows: int = 0) -> Iterator[tuple[JobClus
 def _fill(made: JobCluster, nodes: int, rows: int) -> None:
     now, engine = time.time(), made._engine
     watch = engine.table.watch
-    assert watch is not None
+    assert isinstance(watch, ClusterWatch)
     for number in range(nodes):
         row = NodeRow(f"node{number:03}", f"10.0.{number // 100}.{number % 100}", 51348, 8, 0, 0, 0.0, 0, 0)
         free = [50.0, 8_000_000_000, 100_000_000_000, 0.0]
@@ -312,7 +313,7 @@ def _fill(made: JobCluster, nodes: int, rows: int) -> None:
         status = TERMINATED if number % 50 == 3 else FINISHED
         text = f"ValueError: row {number}" if status == TERMINATED else ""
         ended_row = outcome(number, status=status, start=start, end=start + 2, exception=text)
-        watch.ended(ended_message(ended_row, address="10.0.0.1", node=node.to_bytes(16, "big")), None)
+        watch.records.ended_jobs(ended_message(ended_row, address="10.0.0.1", node=node.to_bytes(16, "big")), None)
 
 
 def test_200_nodes_and_100000_jobs_are_shown_and_paged_quickly(window: Browser) -> None:
@@ -353,7 +354,7 @@ def test_page_of_a_scheduler_that_dies_and_returns(
     scheduler = start_scheduler(*words)
     window.open(f"http://{place}/#token={(journal / 'page-token').read_text()}")
     window.shows("#link", "Live")
-    assert window.texts("nav a") == ["Overview", "Nodes"]
+    assert window.texts("nav a") == ["Overview", "Jobs", "Nodes", "Timeline"]
     window.view("Nodes")
     window.shows("#nodelist", "Python 3")
     window.click("#nodelist button", "Drain")
@@ -369,6 +370,61 @@ def test_page_of_a_scheduler_that_dies_and_returns(
     start_scheduler(*words, "-p", str(scheduler.place[1]))
     window.shows("#link", "Live")
     window.shows("#nodelist", "in use")
+
+
+def fail_or_wait(number: int, gate: str) -> int:
+    print("step", number)
+    if number == 0:
+        raise ValueError("<b>level</b> is not stable")
+    return pass_gate(number, gate)
+
+
+def test_jobs_of_a_scheduler_are_listed_preferred_and_cancelled(
+    window: Browser,
+    start_scheduler: Callable[..., Daemon],
+    start_node: Callable[..., Daemon],
+    secret_file: str,
+    tmp_path: Path,
+) -> None:
+    node, journal, place = start_node("--cpus", "1"), tmp_path / "journal", f"127.0.0.1:{free_port()}"
+    options = ["--journal", str(journal), "--http", place, "--http-admin"]
+    scheduler = start_scheduler("-n", f"127.0.0.1:{node.place[1]}", *options)
+    where = {"scheduler_node": "127.0.0.1", "scheduler_port": scheduler.place[1], "secret_file": secret_file}
+    with SharedJobCluster(fail_or_wait, **where) as made:
+        numbers = [made.submit(number, str(tmp_path / "gate"))._number for number in range(120)]
+        window.open(f"http://{place}/#token={(journal / 'page-token').read_text()}")
+        window.shows("#failures", "<b>level</b> is not stable")
+        window.shows("#clients", "100 %")
+        window.view("Jobs")
+        window.shows("#joblist tbody tr:first-child", "fail_or_wait")
+        window.click(".kinds span", "Waiting")
+        window.shows("#joblist tbody tr:first-child", str(numbers[2]))
+        assert len(window.texts("#joblist tbody tr")) == 50
+        window.click("#next")
+        window.click("#next")
+        window.shows("#joblist tbody tr:last-child", str(numbers[-1]))
+        window.click("#joblist tbody tr:last-child button", "Priority")
+        window.shows("dialog", f"Which priority has job {numbers[-1]}?")
+        window.type("#ask-number", "2.5")
+        window.click("#ask-yes")
+        window.shows("#said", f"the priority of job {numbers[-1]} is now 2.5")
+        window.shows("#joblist tbody tr:last-child", "2.5")
+        window.type("#search", str(numbers[77]))
+        eventually(lambda: [each.split("\t")[0] for each in window.texts("#joblist tbody tr")] == [str(numbers[77])])
+        window.click("#joblist button", "Cancel")
+        window.click("#ask-yes")
+        window.shows("#said", "is being cancelled")
+        window.shows("#joblist-empty", "No job fits.")
+        window.click(".kinds span", "Failed")
+        window.shows("#joblist", "Cancelled")
+        (tmp_path / "gate").touch()
+        made.wait()
+        window.type("#search", "fail")
+        window.click(".kinds span", "Ended")
+        window.shows("#joblist", "Finished")
+        window.view("Timeline")
+        eventually(lambda: window.script("return document.querySelector('#lanes').height > 20"))
+        assert window.errors() == []
 
 
 def test_page_of_all_nodes_drains_and_resumes_them(

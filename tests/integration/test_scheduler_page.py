@@ -83,7 +83,6 @@ def test_clients_computations_and_nodes_are_shown_live(made: Made, tmp_path: Pat
     gate.touch()
     assert [job() for job in jobs] == [0, 1, 2]
     eventually(lambda: (made.computation()["ended"], made.state()["now"]["ended"]) == (3, 3))
-    assert state["about"]["without"] == ["jobs", "timeline"] and made.client.ask("/api/jobs")[0] == 404
     assert made.client.events(1)[0]["clients"]
 
 
@@ -107,6 +106,76 @@ def test_actions_drain_and_resume_a_node_set_a_weight_and_cancel(made: Made, tmp
     assert all(each.wait(20) for each in jobs)
     eventually(lambda: made.computation()["failed"] == 3)
     assert made.client.act(do="release", computation=computation)[0] == 400
+
+
+def fail(text: str) -> None:
+    print("printed", text)
+    raise ValueError(text)
+
+
+def rows(made: Made, query: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = made.client.get(f"/api/jobs?{query}")["jobs"]
+    return found
+
+
+def numbers(made: Made, query: str) -> list[int]:
+    return [each["number"] for each in rows(made, query)]
+
+
+def test_jobs_of_all_clients_are_listed_and_found(made: Made, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    cluster, other = made.share(pass_gate), made.share(fail)
+    jobs = [cluster.submit(number, str(gate)) for number in range(60)]
+    (running,) = eventually(lambda: rows(made, "kind=running"))
+    client = made.state()["clients"][0]["name"]
+    assert (running["number"], running["status"], running["client"]) == (jobs[0]._number, "Running", client)
+    assert running["start"] > 0 and running["node"] and running["computation"] == "pass_gate"
+    last = other.submit("<b>bad</b>")
+    eventually(
+        lambda: made.state()["now"]["ended"] + sum(each["waiting"] for each in made.state()["computations"]) == 60
+    )
+    first = made.client.get("/api/jobs?kind=waiting")
+    second = made.client.get(f"/api/jobs?kind=waiting&from={first['next']}")
+    found = [(each["computation"], each["number"]) for each in (*first["jobs"], *second["jobs"])]
+    assert found == [*(("pass_gate", job._number) for job in jobs[1:]), ("fail", last._number)]
+    assert (len(first["jobs"]), second["next"]) == (50, None)
+    assert [each["computation"] for each in rows(made, "kind=waiting&q=fail")] == ["fail"]
+    gate.touch()
+    assert jobs[-1]() == 59 and last.wait(20)
+    (failed,) = eventually(lambda: rows(made, "kind=failed&q=printed"))
+    assert (failed["error"], failed["stdout"]) == ("ValueError: <b>bad</b>", "printed <b>bad</b>")
+    assert (failed["computation"], failed["id"], failed["client"]) == ("fail", str(last._number), client)
+    cluster.wait()
+    eventually(lambda: made.state()["rows"] == 61)
+    assert len(rows(made, "kind=ended&q=pass_gate")) == 50 and rows(made, "kind=running") == []
+    timeline = made.client.get("/api/timeline")
+    assert timeline["next"] == 61 and len(timeline["places"]) == 1
+    assert made.client.ask("/api/jobs?kind=all")[0] == 400
+
+
+def test_one_job_is_cancelled_and_jobs_that_wait_get_another_priority(made: Made, tmp_path: Path) -> None:
+    cluster = made.share(pass_gate)
+    gate = tmp_path / "gate"
+    jobs = [cluster.submit(number, str(gate)) for number in range(4)]
+    eventually(lambda: rows(made, "kind=running"))
+    computation = made.computation()["id"]
+
+    def act(do: str, job: Any, **more: object) -> int:
+        return made.client.act(do=do, job=job, computation=computation, **more)[0]
+
+    first, second, third, last = (job._number for job in jobs)
+    assert act("priority", last, priority=2) == 200
+    eventually(lambda: [each["priority"] for each in rows(made, "kind=waiting")] == [0, 0, 2])
+    assert act("priority", first, priority=2) == 400  # It runs.
+    assert act("priority", last, priority="2") == act("priority", last, priority=1e300) == 400
+    assert act("cancel", second) == 200
+    assert jobs[1].wait(20) and jobs[1].status == jobs[1].Cancelled
+    assert act("cancel", second) == act("priority", 10**9, priority=1) == act("cancel", 10**30) == 404
+    assert act("cancel", True) == 400
+    gate.touch()
+    cluster.wait()
+    ended = eventually(lambda: numbers(made, "kind=ended"))
+    assert ended == [third, last, first]
 
 
 def test_computation_of_a_client_that_is_away_is_released(made: Made, tmp_path: Path) -> None:

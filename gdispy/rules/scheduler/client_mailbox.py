@@ -163,6 +163,15 @@ class ClientMailbox:
     def computations(self) -> list[ComputationId]:
         return list(self._entries)
 
+    def has(self, computation: ComputationId) -> bool:
+        return computation in self._entries
+
+    def started(self, computation: ComputationId) -> dict[JobId, Started]:
+        """Jobs of a computation that nodes have reported as running, to be read only; a job that a node has returned
+        since is among them."""
+        entry = self._entries.get(computation)
+        return entry.started if entry is not None else {}
+
     def pending(self) -> int:
         """The number of jobs that have not ended or whose outcomes were not collected."""
         return sum(len(entry.known) for entry in self._entries.values())

@@ -76,7 +76,7 @@ function say(text) {
 }
 
 async function act(question, yes, order, number = null, unit = "cpus") {
-  const answer = await ask(question, yes, number, unit === "cpus" ? "CPUs" : "Weight");
+  const answer = await ask(question, yes, number, { cpus: "CPUs", weight: "Weight", priority: "Priority" }[unit]);
   if (answer === false || Number.isNaN(answer)) return;
   if (number !== null) order = { ...order, [unit]: answer };
   try {
@@ -218,7 +218,7 @@ function clientColumns() {
 }
 
 async function showFailures() {
-  const failed = sum("failed");
+  const failed = state.now?.failed ?? sum("failed");
   byId("failures-card").hidden = lacks("jobs");
   if (lacks("jobs")) return;
   byId("failures-empty").hidden = failed > 0;
@@ -231,7 +231,8 @@ async function showFailures() {
 }
 
 function failure(job) {
-  const head = element("summary", {}, element("strong", {}, `${job.id} `), element("span", { className: "bad" }, job.error || job.status),
+  const name = state.clients ? `${job.id} of ${job.computation} ` : `${job.id} `;
+  const head = element("summary", {}, element("strong", {}, name), element("span", { className: "bad" }, job.error || job.status),
     element("span", { className: "dim" }, ` on ${job.node}, ${clock(job.end)}`));
   return element("details", {}, head, ...traces(job));
 }
@@ -297,7 +298,7 @@ async function askForJobs() {
   const empty = byId("joblist-empty");
   empty.hidden = found.jobs.length > 0;
   setText(empty, sought ? (found.next ? "None among these: the next page may have some." : "No job fits.") : `No job is ${jobs.kind === "failed" || jobs.kind === "ended" ? `known that has ${jobs.kind}` : jobs.kind}.`);
-  tables.joblist.show(jobColumns(), found.jobs, (each) => `${each.computation} ${each.number}`);
+  tables.joblist.show(jobColumns(), found.jobs, (each) => `${each.computation_id ?? each.computation} ${each.client ?? ""} ${each.number}`);
   byId("previous").disabled = jobs.from.length < 2;
   byId("next").disabled = found.next === null;
   setText(byId("page"), `Page ${jobs.from.length}`);
@@ -309,9 +310,11 @@ function jobColumns() {
     { title: "Job", cell: (each) => each.id },
     { title: "Computation", cell: (each) => each.computation },
   ];
+  if (state.clients) columns.push({ title: "Client", cell: (each) => each.client ?? "" });
   if (shown && jobs.kind !== "failed") columns.push({ title: "Arguments", cell: (each) => each.arguments ?? "" });
   if (jobs.kind === "waiting") {
-    columns.push({ title: "Status", cell: (each) => each.status }, { title: "Submitted", num: true, cell: (each) => clock(each.submitted) });
+    columns.push({ title: "Status", cell: (each) => each.node ? `${each.status} to ${each.node}` : each.status });
+    columns.push(state.clients ? { title: "Priority", num: true, cell: (each) => String(each.priority ?? "") } : { title: "Submitted", num: true, cell: (each) => clock(each.submitted) });
   } else if (jobs.kind === "running") {
     columns.push({ title: "Status", cell: (each) => each.status }, { title: "Node", cell: (each) => each.node }, { title: "Since", num: true, cell: (each) => clock(each.start) },
       { title: "For", num: true, cell: (each) => each.start && state.now ? duration(Math.max(0, Math.round(state.now.time - each.start))) : "–" });
@@ -324,10 +327,19 @@ function jobColumns() {
     columns.push({ title: "Error", wide: true, cell: (each) => ({ sign: `${each.number}${each.arguments ?? ""}`, build: () => element("details", {}, element("summary", { className: "bad" }, each.error || each.status), ...traces(each)) }) });
   }
   if (may("cancel") && (jobs.kind === "running" || jobs.kind === "waiting")) {
-    columns.push({ title: "Actions", cell: (each) => ({ sign: each.status === "Cancelled" ? "" : "on", build: () => each.status === "Cancelled" ? [] :
-      button("Cancel", `Cancel job ${each.id}`, () => act(`Cancel job ${each.id}?`, "Cancel the job", { do: "cancel", job: each.number })) }) });
+    columns.push({ title: "Actions", cell: (each) => ({ sign: `${each.status} ${each.priority}`, build: () => each.status === "Cancelled" ? [] : jobButtons(each) }) });
   }
   return columns;
+}
+
+function jobButtons(each) {
+  const job = { job: each.number, ...(each.computation_id ? { computation: each.computation_id } : {}) };
+  const made = [button("Cancel", `Cancel job ${each.id}`, () => act(`Cancel job ${each.id}?`, "Cancel the job", { do: "cancel", ...job }))];
+  if (may("priority") && each.status === "Waiting") {
+    made.push(button("Priority", `Priority of job ${each.id}`, () =>
+      act(`Which priority has job ${each.id}? Jobs with a higher one are first.`, "Set the priority", { do: "priority", ...job }, each.priority, "priority")));
+  }
+  return made;
 }
 
 function firstPage() { jobs.from = [0]; askForJobs(); }
