@@ -236,6 +236,8 @@ class DispyHTTPServer:
         if not host:
             raise Refused(400, "host is missing")
         cpus, port = _whole(_first(form, "cpus") or "0", "cpus"), _first(form, "port")
+        if cpus < 0:
+            raise Refused(400, "cpus must be a number of CPUs, or 0 for all")
         node = {"host": host, "port": _whole(port, "port") if port else None, "cpus": cpus}
         chosen = self._chosen(cluster or "*")
         outside(self._hub, lambda: [each.allocate_node(dict(node)) for each in chosen])

@@ -20,7 +20,7 @@ from gdispy.protocol.limits import printable_lines, shortened
 from gdispy.rules.node.status import Work
 from gdispy.runtime.greenlets import keep_running
 from gdispy.web.guard import Refused
-from gdispy.web.history import SAMPLE_INTERVAL, History, time_left
+from gdispy.web.history import SAMPLE_INTERVAL, History
 from gdispy.web.request import Request, action_of
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class NodeView:
             "now": {
                 "time": round(time.time(), 1),
                 "rate": round(rate, 2),
-                "left": time_left(pending, rate),
+                "left": self._history.left(pending),
                 "ended": self._ended,
                 "failed": 0,
             },

@@ -35,7 +35,7 @@ from gdispy.runtime.greenlets import keep_running
 from gdispy.web import job_lists
 from gdispy.web.ended_jobs import EndedJobs, Row
 from gdispy.web.guard import Refused
-from gdispy.web.history import SAMPLE_INTERVAL, History, time_left
+from gdispy.web.history import SAMPLE_INTERVAL, History
 from gdispy.web.request import Request, action_of
 from gdispy.web.server import PageServer
 
@@ -233,7 +233,7 @@ class ProgramView:
             "now": {
                 "time": round(time.time(), 1),
                 "rate": round(rate, 2),
-                "left": time_left(pending, rate),
+                "left": self._history.left(pending),
                 "awaited": self._awaited(),
             },
             "computations": computations,

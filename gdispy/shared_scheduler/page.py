@@ -28,7 +28,7 @@ from gdispy.shared_scheduler.metrics import SchedulerMetrics, name_of, running_o
 from gdispy.shared_scheduler.page_jobs import SchedulerJobs, owner_of, owners_of
 from gdispy.shared_scheduler.service import SharedScheduler
 from gdispy.web.guard import Refused
-from gdispy.web.history import SAMPLE_INTERVAL, History, time_left
+from gdispy.web.history import SAMPLE_INTERVAL, History
 from gdispy.web.job_lists import TIMELINE_ROWS
 from gdispy.web.request import Request, action_of
 
@@ -98,7 +98,7 @@ class SchedulerView:
             "now": {
                 "time": round(time.time(), 1),
                 "rate": round(rate, 2),
-                "left": time_left(pending, rate),
+                "left": self._history.left(pending),
                 "ended": self._all[0],
                 "failed": self._all[1],
             },

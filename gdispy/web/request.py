@@ -48,6 +48,10 @@ HEADERS = [
 ]
 
 
+class Incomplete(Refused):
+    """A request whose body is shorter than it was said to be. Its connection ends: what follows could be either."""
+
+
 @dataclass(frozen=True)
 class Request:
     """One request. Names of headers are in lower case."""
@@ -94,7 +98,13 @@ class Request:
             raise Refused(400, "the length of the request is not a number") from None
         if length > BODY_LIMIT:
             raise Refused(413, f"the request is larger than {BODY_LIMIT:,} bytes")
-        return bytes(self._input.read(BODY_LIMIT)) if length else b""
+        if not length:
+            return b""
+        try:
+            return bytes(self._input.read(BODY_LIMIT))
+        except OSError:
+            self._input.content_length = 0  # It is not waited for again.
+            raise Incomplete(400, "the request is shorter than its Content-Length") from None
 
     def json(self) -> dict[str, Any]:
         """The body as an object of JSON. Raises Refused."""

@@ -35,7 +35,7 @@ from gdispy.transport.interfaces import main_address
 from gdispy.transport.tls import Tls
 from gdispy.web import assets
 from gdispy.web.guard import KEY_BYTES, Guard, Refused
-from gdispy.web.request import Answer, Environ, Request, Start, dumps, json_answer
+from gdispy.web.request import BODY_LIMIT, Answer, Environ, Incomplete, Request, Start, dumps, json_answer
 
 if TYPE_CHECKING:
     from gdispy.web.metrics import Source
@@ -118,9 +118,27 @@ class _Handler(WSGIHandler):  # type: ignore[misc]
         # What is raised here, but no ValueError, pywsgi writes to standard error.
         try:
             with gevent.Timeout(SLOWEST, ValueError("the request took too long")):
-                return super().read_request(raw_requestline)
+                is_valid = super().read_request(raw_requestline)
         except (OSError, http.client.HTTPException) as error:
             raise ValueError(str(error)) from None
+        lengths = self.headers.get_all("Content-Length", [])
+        if len(lengths) > 1 or not all(each.isascii() and each.isdecimal() for each in lengths):
+            raise ValueError("the length of the request is not clear")
+        return is_valid
+
+    def get_environ(self) -> Any:
+        """A body that is too large, or whose length is not told, is not read: its connection ends, since what follows
+        would be taken for the next request."""
+        environ = super().get_environ()
+        environ["wsgi.input"] = body = self.wsgi_input  # Also if another protocol is asked for.
+        if body.chunked_input or (body.content_length or 0) > BODY_LIMIT:
+            body.chunked_input, body.content_length, self.close_connection = False, 0, True
+        return environ
+
+    def finalize_headers(self) -> None:
+        super().finalize_headers()
+        if self.close_connection and not any(name.lower() == b"connection" for name, _ in self.response_headers):
+            self.response_headers.append((b"Connection", b"close"))
 
     def log_error(self, msg: str, *args: object) -> None:
         logger.debug("page: " + msg, *args)
@@ -241,7 +259,8 @@ class PageServer:
         try:
             answer = self._answer(Request.of(environ))
         except Refused as refusal:
-            answer = json_answer({"error": refusal.reason}, refusal.code)
+            ends = (("Connection", "close"),) if isinstance(refusal, Incomplete) else ()
+            answer = json_answer({"error": refusal.reason}, refusal.code, ends)
         except Exception as error:
             self._log.log_failure(logging.ERROR, type(error), error, "gdispy: a defect in the page")
             answer = json_answer({"error": "the page has failed, see the log of gdispy"}, 500)

@@ -125,6 +125,7 @@ def test_stranger_gets_nothing_and_a_server_that_only_shows_changes_nothing(one:
         ("/close_node", {"cluster": "*", "nodes": "[" * 9000}),
         ("/close_node", {"cluster": "*", "nodes": "[1]"}),
         ("/add_node", {"host": ""}),
+        ("/add_node", {"host": "127.0.0.1", "cpus": -1}),
         ("/add_node", {"host": "a b"}),
         ("/update", {"timeout": "soon"}),
     ],

@@ -227,6 +227,46 @@ def test_garbage_ends_its_own_connection_only(made: Made, data: bytes, capfd: py
     assert "Traceback" not in capfd.readouterr().err
 
 
+HEAD = "POST /api/act HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nAuthorization: Bearer "
+NEXT = b"GET /api/state HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        f"Content-Length: {BODY_LIMIT + 1}\r\n\r\n{{}}",
+        "Content-Length: 2\r\nContent-Length: 70\r\n\r\n{}",
+        "Content-Length: +2\r\n\r\n{}",
+        "Content-Length: -2\r\n\r\n{}",
+        "Content-Length: 1_0\r\n\r\n{}",
+        "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+        "Transfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n{}",
+    ],
+    ids=["large", "two", "plus", "minus", "underscore", "chunked", "both"],
+)
+def test_request_whose_length_is_wrong_ends_its_connection(made: Made, rest: str) -> None:
+    answer = made.client.raw(f"{HEAD}{made.client.token}\r\n{rest}".encode() + NEXT, half_close=False)
+    # Nothing, if the rest has arrived only when the connection was closed.
+    assert answer == b"" or (answer.startswith(b"HTTP/1.1 4") and answer.count(b"HTTP/1.1") == 1), answer
+    assert made.view.orders == []
+
+
+def test_request_whose_rest_does_not_come_is_refused_and_its_connection_ends(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(server_module, "SLOWEST", 0.3)
+    made = Made()
+    try:
+        for half_close in (False, True):
+            head = f"{HEAD}{made.client.token}\r\nContent-Length: 20\r\n\r\n{{}}".encode()
+            answer = made.client.raw(head, half_close)
+            assert answer.startswith(b"HTTP/1.1 400") and b"shorter than its Content-Length" in answer
+            assert b"connection: close" in answer.lower()
+        assert made.view.orders == [] and capfd.readouterr().err == ""
+    finally:
+        Hub.get().call(made.server.close)
+
+
 def test_connection_that_sends_nothing_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_module, "SLOWEST", 0.2)
     made = Made()
