@@ -5,6 +5,8 @@ Runs in the node's loop, and reads what the console of the node shows.
 
 from __future__ import annotations
 
+import platform
+import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -16,7 +18,11 @@ from gdispy.cli.node import count_cpus
 from gdispy.cli.node_metrics import NodeMetrics
 from gdispy.errors import ConfigError
 from gdispy.protocol.address import Address
+from gdispy.protocol.job_status import FINISHED
 from gdispy.protocol.limits import printable_lines, shortened
+from gdispy.protocol.messages import Run
+from gdispy.rules.node.computation import Computation
+from gdispy.rules.node.outcome import Outcome
 from gdispy.rules.node.status import Work
 from gdispy.runtime.greenlets import keep_running
 from gdispy.web.guard import Refused
@@ -35,24 +41,36 @@ class NodeView:
         self.source = NodeMetrics(node, most_computations)
         self._node = node
         self._history = History()
-        #: Jobs that have ended, of all computations since the page is served, and of those that are here now.
-        self._ended = 0
-        self._done: dict[bytes, int] = {}
+        #: Jobs that have ended, and those of them without a result: of all computations since the page is served, and
+        #: of each that is here now.
+        self._all = [0, 0]
+        self._ended: dict[bytes, list[int]] = {}
+        #: Since when the node runs, and since when it has computations.
+        self._began = time.time()
         self._since: dict[bytes, float] = {}
 
     def begin(self) -> None:
-        self._node.watch_jobs(self.source)
+        self._node.watch_jobs(self)
         keep_running(self._tick, what="the samples of the page")
+
+    def arrived(self, message: Run) -> None:
+        self.source.arrived(message)
+
+    def ended(self, computation: Computation, outcomes: list[Outcome]) -> None:
+        self.source.ended(computation, outcomes)
+        failed = sum(each.status != FINISHED for each in outcomes)
+        for counts in (self._all, self._ended.setdefault(computation.id, [0, 0])):
+            counts[0] += len(outcomes)
+            counts[1] += failed
 
     def _tick(self) -> None:
         while True:
             row, _, work = self._node.overview()
             self.source.count()
             now = time.time()
-            self._ended += sum(max(0, each.done - self._done.get(each.id, 0)) for each in work)
-            self._done = {each.id: each.done for each in work}
+            self._ended = {each.id: self._ended.get(each.id, [0, 0]) for each in work}
             self._since = {each.id: self._since.get(each.id, now) for each in work}
-            self._history.add(now, self._ended, 0, row.load)
+            self._history.add(now, self._all[0], self._all[1], row.load)
             gevent.sleep(SAMPLE_INTERVAL)
 
     def sections(self) -> dict[str, object]:
@@ -63,13 +81,13 @@ class NodeView:
         problems = [f"{row.name}: {reason}" for reason in reasons]
         problems += [f"{each.name} of {each.client}: {each.error}" for each in work if each.error]
         return {
-            "about": {**about, "actions": actions, "without": ["jobs", "timeline", "failed"]},
+            "about": {**about, "actions": actions, "without": ["jobs", "timeline"]},
             "now": {
                 "time": round(time.time(), 1),
                 "rate": round(rate, 2),
                 "left": self._history.left(pending),
-                "ended": self._ended,
-                "failed": 0,
+                "ended": self._all[0],
+                "failed": self._all[1],
             },
             "computations": [self._computation(each) for each in work],
             "nodes": [
@@ -80,7 +98,9 @@ class NodeView:
                     "cpus": row.cpus,
                     "busy": row.load,
                     "state": "ready" if row.cpus else "takes no jobs",
-                    "done": self._ended,
+                    "since": self._began,
+                    "versions": f"gdispy {config.VERSION}, Python {platform.python_version()}, {sys.platform}",
+                    "done": self._all[0],
                     "seconds": None,
                     "free": [round(float(each), 1) for each in self._node.free()] or None,
                     "runs": [f"{each.name} of {each.client}: {each.running}" for each in work if each.running],
@@ -90,15 +110,16 @@ class NodeView:
         }
 
     def _computation(self, each: Work) -> dict[str, object]:
+        ended, failed = self._ended.get(each.id, (0, 0))
         return {
             "id": each.id.hex(),
             "name": each.name,
             "client": each.client,
             "state": "open" if each.is_here else "away",
             "started": self._since.get(each.id),
-            "made": each.done + each.running + each.waiting,
-            "ended": each.done,
-            "failed": 0,
+            "made": ended + each.running + each.waiting,
+            "ended": ended,
+            "failed": failed,
             "running": each.running,
             "waiting": each.waiting,
         }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import time
 
 from gdispy.client.status import DispyNode, DispyNodeAvailInfo
 from gdispy.protocol.messages import Event
@@ -24,6 +25,8 @@ class NodeTable:
         self._ready: dict[bytes, DispyNode] = {}
         #: The nodes that were set up and are closed or lost.
         self._closed: dict[bytes, DispyNode] = {}
+        #: Since when nodes are set up, or were, by instance.
+        self.since: dict[bytes, float] = {}
 
     def get(self, instance: bytes) -> DispyNode | None:
         """A node that is set up."""
@@ -55,6 +58,7 @@ class NodeTable:
         node = self._ready.get(event.node)
         if node is None:
             node = self._ready[event.node] = self.of_row(event.rows[0])
+            self.since[event.node] = time.time()
         else:
             node.update(event.rows[0])
         node.avail_info = DispyNodeAvailInfo.of(event.free) or node.avail_info

@@ -252,10 +252,10 @@ class ProgramView:
         for watch in self.watches:
             nodes = watch.engine.nodes
             for instance, node in nodes.closed().items():
-                _merge(found, instance, node, "closed", watch.engine.name, 0)
+                _merge(found, instance, node, "closed", watch, 0)
             for instance, node in nodes.ready().items():
                 state, busy = ("ready", watch.busy.get(instance, node.busy)) if watch.is_open else ("closed", 0)
-                _merge(found, instance, node, state, watch.engine.name, busy)
+                _merge(found, instance, node, state, watch, busy)
         return sorted(found.values(), key=lambda row: (str(row["name"]), str(row["address"]), str(row["id"])))
 
     def history(self) -> object:
@@ -402,7 +402,7 @@ class ProgramView:
 
 
 def _merge(
-    found: dict[bytes, dict[str, object]], instance: bytes, node: DispyNode, state: str, name: str, busy: int
+    found: dict[bytes, dict[str, object]], instance: bytes, node: DispyNode, state: str, watch: ClusterWatch, busy: int
 ) -> None:
     """Add a node as one cluster uses it to what other clusters use of it."""
     free = node.avail_info
@@ -414,12 +414,15 @@ def _merge(
             "address": f"{node.ip_addr}:{node.port}",
             "cpus": node.cpus,
             "state": state,
+            "since": watch.engine.nodes.since.get(instance),
+            "versions": "",
             **dict.fromkeys(("busy", "done", "seconds", "sent", "received"), 0),
             "free": None,
             "runs": [],
         }
     if state == "ready":
         row["state"] = state
+        row["versions"] = row["versions"] or watch.engine.scheduler.versions(Instance(instance))
     row["busy"] = int(row["busy"]) + busy  # type: ignore[call-overload]
     row["done"] = int(row["done"]) + node.jobs_done  # type: ignore[call-overload]
     row["seconds"] = round(float(row["seconds"]) + node.cpu_time, 2)  # type: ignore[arg-type]
@@ -428,7 +431,7 @@ def _merge(
     if free is not None:
         row["free"] = [round(free.cpu, 1), free.memory, free.disk, round(free.swap, 1)]
     if busy:
-        row["runs"] = [*row["runs"], f"{name}: {busy}"]  # type: ignore[misc]
+        row["runs"] = [*row["runs"], f"{watch.engine.name}: {busy}"]  # type: ignore[misc]
 
 
 def _row(watch: ClusterWatch, number: int, name: str, status: str, place: str, job: DispyJob) -> dict[str, object]:

@@ -50,6 +50,8 @@ class SchedulerView:
         #: The same for all computations, also those that were released.
         self._all = [0, 0]
         self._opened: dict[ComputationId, float] = {}
+        #: Since when nodes are connected.
+        self._since: dict[Instance, float] = {}
 
     def begin(self) -> None:
         self._sharing.watch = self
@@ -79,6 +81,9 @@ class SchedulerView:
             now = time.time()
             for computation in known:
                 self._opened.setdefault(computation, now)
+            nodes = self._sharing.rules.state.nodes.items()
+            connected = [instance for instance, node in nodes if node.stage is NodeStage.ACTIVE]
+            self._since = {instance: self._since.get(instance, now) for instance in connected}
             running = sum(min(node.load, node.cpus) for node in self._sharing.rules.state.nodes.values())
             self._history.add(now, self._all[0], self._all[1], running)
             gevent.sleep(SAMPLE_INTERVAL)
@@ -168,7 +173,8 @@ class SchedulerView:
             "cpus": node.cpus,
             "busy": min(node.load, node.cpus),
             "state": state_of(node),
-            "versions": f"Python {node.python}, {node.platform}",
+            "since": self._since.get(node.instance),
+            "versions": node.versions,
             "done": sum(each.done for _, each in assignments),
             "seconds": round(sum(each.seconds for _, each in assignments), 2),
             "sent": sum(each.sent for _, each in assignments),

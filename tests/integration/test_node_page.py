@@ -48,6 +48,7 @@ def test_jobs_of_clients_are_shown_live(shared: tuple[PageClient, JobCluster], t
     assert (computation()["name"], computation()["state"], computation()["failed"]) == ("pass_gate", "open", 0)
     (node,) = state["nodes"]
     assert (node["state"], node["cpus"], node["busy"]) == ("ready", 1, 1)
+    assert "Python 3" in node["versions"] and node["since"] <= state["now"]["time"]
     assert node["runs"] == [f"pass_gate of {computation()['client']}: 1"]
     gate.touch()
     assert [job() for job in jobs] == [0, 1, 2]
@@ -55,6 +56,18 @@ def test_jobs_of_clients_are_shown_live(shared: tuple[PageClient, JobCluster], t
     made.close()
     eventually(lambda: client.get("/api/state")["computations"] == [])
     assert client.get("/api/state")["now"]["ended"] == 3
+
+
+def test_failures_are_counted(shared: tuple[PageClient, JobCluster], tmp_path: Path) -> None:
+    client, made = shared
+    missing = made.submit()  # Its arguments are missing.
+    assert made.submit(1, "")() == 1 and missing.wait(20)
+
+    def counted() -> list[int]:
+        state = client.get("/api/state")
+        return [state["now"]["ended"], state["now"]["failed"], *(each["failed"] for each in state["computations"])]
+
+    eventually(lambda: counted() == [2, 1, 1], what=str(counted()))
 
 
 def test_actions_drain_and_resume_it(shared: tuple[PageClient, JobCluster]) -> None:

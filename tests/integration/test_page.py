@@ -55,6 +55,7 @@ def test_counts_and_lists_follow_the_jobs(one: Make, tmp_path: Path) -> None:
         assert [each["number"] for each in ended] == [job._number for job in reversed(jobs)]
         assert client.get("/api/timeline")["next"] == 4
         (node,) = client.get("/api/state")["nodes"]
+        assert "Python 3" in node["versions"] and abs(node["since"] - made.start_time) < 60
         assert (node["state"], node["done"], node["cpus"]) == ("ready", 4, 1)
         eventually(lambda: client.get("/api/state")["nodes"][0]["free"], what="free resources of the node")
 

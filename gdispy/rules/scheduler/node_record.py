@@ -142,6 +142,11 @@ class NodeRecord:
     def platform(self) -> str:
         return self.hello.platform
 
+    @property
+    def versions(self) -> str:
+        """The versions of its programs, as a text."""
+        return f"gdispy {self.hello.version}, Python {self.hello.python}, {self.hello.platform}"
+
     def assignment_of(self, computation: Computation) -> Assignment:
         """The assignment of a computation to the node, created if it does not exist."""
         assignment = self.assignments.get(computation.id)

@@ -2,7 +2,7 @@
 import { RateChart } from "./chart.js";
 import { Link, LoggedOut } from "./link.js";
 import { Timeline } from "./timeline.js";
-import { amount, ask, button, byId, clock, count, duration, element, setText, Table } from "./tools.js";
+import { amount, ask, button, byId, clock, count, duration, element, setText, since, Table } from "./tools.js";
 
 const VIEWS = ["overview", "jobs", "nodes", "timeline"];
 const state = {};
@@ -153,7 +153,7 @@ function showOverview() {
 const SCHEDULERS = [
   { title: "Scheduler", cell: (each) => each.id },
   { title: "State", cell: (each) => each.state },
-  { title: "Since", cell: (each) => clock(each.since) },
+  { title: "Since", cell: (each) => since(each.since) },
   { title: "Nodes", num: true, cell: (each) => count(each.nodes) },
   { title: "CPUs busy", num: true, cell: (each) => `${count(each.busy)} of ${count(each.cpus)}` },
   { title: "Clients", num: true, cell: (each) => count(each.clients) },
@@ -179,7 +179,7 @@ function computationColumns() {
     { title: "Waiting", num: true, cell: (each) => count(each.waiting) },
     ...(lacks("failed") ? [] : [{ title: "Failed", num: true, cell: (each) => count(each.failed) }]),
     { title: "Progress", cell: (each) => ({ sign: `${each.ended}/${each.made}`, build: () => progressOf(each) }) },
-    { title: "Since", cell: (each) => clock(each.started) },
+    { title: "Since", cell: (each) => since(each.started) },
   ];
   if (state.computations?.some((each) => each.client)) columns.splice(1, 0, { title: "Client", cell: (each) => each.client });
   if (may("cancel_all")) {
@@ -258,7 +258,7 @@ function showNodes() {
     ...(lacks("ended") ? [] : [{ title: "Jobs done", num: true, cell: (each) => count(each.done) }, { title: "Job time", num: true, cell: (each) => duration(each.seconds) }]),
     { title: "Runs", cell: (each) => each.runs.join(", ") },
   ];
-  if (found.some((each) => each.since)) columns.splice(2, 0, { title: "Since", cell: (each) => clock(each.since) });
+  if (found.some((each) => each.since)) columns.splice(2, 0, { title: "Since", cell: (each) => since(each.since) });
   if (found.some((each) => each.versions)) columns.splice(2, 0, { title: "Versions", cell: (each) => each.versions ?? "" });
   if (["cpus", "close", "allocate", "drain", "resume"].some(may)) {
     columns.push({ title: "Actions", cell: (each) => ({ sign: `${each.state}|${each.cpus}`, build: () => nodeButtons(each) }) });
@@ -314,9 +314,9 @@ function jobColumns() {
   if (shown && jobs.kind !== "failed") columns.push({ title: "Arguments", cell: (each) => each.arguments ?? "" });
   if (jobs.kind === "waiting") {
     columns.push({ title: "Status", cell: (each) => each.node ? `${each.status} to ${each.node}` : each.status });
-    columns.push(state.clients ? { title: "Priority", num: true, cell: (each) => String(each.priority ?? "") } : { title: "Submitted", num: true, cell: (each) => clock(each.submitted) });
+    columns.push(state.clients ? { title: "Priority", num: true, cell: (each) => String(each.priority ?? "") } : { title: "Submitted", num: true, cell: (each) => since(each.submitted) });
   } else if (jobs.kind === "running") {
-    columns.push({ title: "Status", cell: (each) => each.status }, { title: "Node", cell: (each) => each.node }, { title: "Since", num: true, cell: (each) => clock(each.start) },
+    columns.push({ title: "Status", cell: (each) => each.status }, { title: "Node", cell: (each) => each.node }, { title: "Since", num: true, cell: (each) => since(each.start) },
       { title: "For", num: true, cell: (each) => each.start && state.now ? duration(Math.max(0, Math.round(state.now.time - each.start))) : "–" });
   } else {
     columns.push({ title: "Status", cell: (each) => ({ sign: each.status, build: () => element("span", { className: each.status === "Finished" ? "good" : "bad" }, each.status) }) },

@@ -37,6 +37,8 @@ export function duration(seconds) {
 }
 
 export const clock = (seconds) => seconds ? new Date(seconds * 1000).toLocaleTimeString() : "–";
+// With the day, if that is not clear.
+export const since = (seconds) => seconds && Date.now() / 1000 - seconds > 43200 ? new Date(seconds * 1000).toLocaleString() : clock(seconds);
 
 // A table that changes only what has changed. A column is {title, cell, num, wide}: `cell` returns a text, or
 // {sign, build}, whose element is built anew when `sign` differs.
