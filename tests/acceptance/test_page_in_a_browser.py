@@ -428,28 +428,34 @@ def test_jobs_of_a_scheduler_are_listed_preferred_and_cancelled(
 
 
 def test_page_of_all_nodes_drains_and_resumes_them(
-    window: Browser, start_node: Callable[..., Daemon], secret_file: str
+    window: Browser, start_node: Callable[..., Daemon], secret_file: str, tmp_path: Path
 ) -> None:
     node = start_node("--cpus", "1", "--name", "<i>alpha</i>")
     place = f"127.0.0.1:{node.place[1]}"
     words = ["--secret-file", secret_file, "--only", place, "127.0.0.1:1", "-n", "127.0.0.1:1", "--http_admin"]
     command = [sys.executable, str(SCRIPTS / "gdispy"), "admin", *words]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    with ended(process):
+    with ended(process), JobCluster(pass_gate, nodes=[node.place], secret_file=secret_file) as made:
+        made.submit(1, str(tmp_path / "gate"))
         assert process.stderr is not None
         window.open(process.stderr.readline().split()[-1])
+        window.shows("#computations", "pass_gate")
+        window.shows("#n-running", "1")
         window.shows("#schedulers", "no gdispy-scheduler is listening")
         window.shows("#problems", "127.0.0.1:1: no gdispy-node is listening")
-        window.shows("#n-cpus", "0 of 1")
+        window.shows("#n-cpus", "1 of 1")
         assert window.texts("nav a") == ["Overview", "Nodes"] and window.text("#n-done") == ""
         window.view("Nodes")
-        window.shows("#nodes-sum", "1 of 2 nodes take jobs, 0 of 1 CPUs busy")
+        window.shows("#nodes-sum", "1 of 2 nodes take jobs, 1 of 1 CPUs busy")
+        window.shows("#nodelist", "pass_gate of")
         window.shows("#nodelist", "<i>alpha</i>")
         window.shows("#nodelist", "unreachable")
         assert len(window.texts("#nodelist button")) == 1
         window.click("#nodelist button", "Drain")
         window.click("#ask-yes")
         window.shows("#said", "accepts no new jobs")
+        window.shows("#nodelist", "draining")
+        (tmp_path / "gate").touch()
         window.shows("#nodelist", "drained")
         window.click("#nodelist button", "Resume")
         window.click("#ask-yes")

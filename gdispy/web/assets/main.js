@@ -104,7 +104,7 @@ function onState(changed) {
   if (view === "timeline") timeline.update(state.rows ?? 0, state.now.time).catch(() => {});
 }
 
-function sum(name) { return (state.computations ?? []).reduce((total, each) => total + each[name], 0); }
+function sum(name) { return (state.computations ?? []).reduce((total, each) => total + (each[name] ?? 0), 0); }
 
 function showCounts() {
   const ended = state.now?.ended ?? sum("ended"), failed = state.now?.failed ?? sum("failed"), running = state.now?.running ?? sum("running"), waiting = (state.now?.waiting ?? sum("waiting")) + (state.now?.awaited ?? 0);
@@ -129,7 +129,7 @@ function showCounts() {
 // Nodes that are drained still run jobs, and do not count.
 function cpusOf(nodes) {
   const ready = nodes.filter((each) => each.state === "ready"), add = (name) => ready.reduce((total, each) => total + each[name], 0);
-  return `${count(add("busy"))} of ${count(add("cpus"))}`;
+  return `${count(Math.min(add("busy"), add("cpus")))} of ${count(add("cpus"))}`;
 }
 
 function showOverview() {
@@ -153,7 +153,7 @@ function showOverview() {
 const SCHEDULERS = [
   { title: "Scheduler", cell: (each) => each.id },
   { title: "State", cell: (each) => each.state },
-  { title: "Since", cell: (each) => since(each.since) },
+  { title: "Since", fixed: true, cell: (each) => since(each.since) },
   { title: "Nodes", num: true, cell: (each) => count(each.nodes) },
   { title: "CPUs busy", num: true, cell: (each) => `${count(each.busy)} of ${count(each.cpus)}` },
   { title: "Clients", num: true, cell: (each) => count(each.clients) },
@@ -173,13 +173,13 @@ function computationColumns() {
   if (lacks("ended")) return UNCOUNTED;
   const columns = [
     { title: "Computation", cell: (each) => each.name },
-    { title: "State", cell: (each) => each.state },
+    { title: "State", fixed: true, cell: (each) => each.state },
     { title: "Done", num: true, cell: (each) => count(each.ended - each.failed) },
     { title: "Running", num: true, cell: (each) => count(each.running) },
     { title: "Waiting", num: true, cell: (each) => count(each.waiting) },
     ...(lacks("failed") ? [] : [{ title: "Failed", num: true, cell: (each) => count(each.failed) }]),
     { title: "Progress", cell: (each) => ({ sign: `${each.ended}/${each.made}`, build: () => progressOf(each) }) },
-    { title: "Since", cell: (each) => since(each.started) },
+    { title: "Since", fixed: true, cell: (each) => since(each.started) },
   ];
   if (state.computations?.some((each) => each.client)) columns.splice(1, 0, { title: "Client", cell: (each) => each.client });
   if (may("cancel_all")) {
@@ -250,7 +250,7 @@ function showNodes() {
   byId("nodelist-empty").hidden = found.length > 0;
   const columns = [
     { title: "Node", cell: (each) => ({ sign: `${each.name}|${each.address}`, build: () => [each.name, element("br"), element("span", { className: "dim" }, each.address)] }) },
-    { title: "State", cell: (each) => each.state === "ready" ? word ?? "in use" : each.state },
+    { title: "State", fixed: true, cell: (each) => each.state === "ready" ? word ?? "in use" : each.state },
     { title: "CPUs busy", cell: (each) => ({ sign: `${each.busy}/${each.cpus}`, build: () => [`${Math.min(each.busy, each.cpus)} of ${each.cpus}`, element("progress", { max: each.cpus || 1, value: each.busy, ariaLabel: `${each.name}: CPUs busy` })] }) },
     { title: "CPU free", num: true, cell: (each) => each.free ? `${each.free[0].toFixed(0)} %` : "–" },
     { title: "Memory free", num: true, cell: (each) => each.free ? amount(each.free[1]) : "–" },
@@ -258,7 +258,7 @@ function showNodes() {
     ...(lacks("ended") ? [] : [{ title: "Jobs done", num: true, cell: (each) => count(each.done) }, { title: "Job time", num: true, cell: (each) => duration(each.seconds) }]),
     { title: "Runs", cell: (each) => each.runs.join(", ") },
   ];
-  if (found.some((each) => each.since)) columns.splice(2, 0, { title: "Since", cell: (each) => since(each.since) });
+  if (found.some((each) => each.since)) columns.splice(2, 0, { title: "Since", fixed: true, cell: (each) => since(each.since) });
   if (found.some((each) => each.versions)) columns.splice(2, 0, { title: "Versions", cell: (each) => each.versions ?? "" });
   if (["cpus", "close", "allocate", "drain", "resume"].some(may)) {
     columns.push({ title: "Actions", cell: (each) => ({ sign: `${each.state}|${each.cpus}`, build: () => nodeButtons(each) }) });

@@ -38,9 +38,9 @@ export function duration(seconds) {
 
 export const clock = (seconds) => seconds ? new Date(seconds * 1000).toLocaleTimeString() : "–";
 // With the day, if that is not clear.
-export const since = (seconds) => seconds && Date.now() / 1000 - seconds > 43200 ? new Date(seconds * 1000).toLocaleString() : clock(seconds);
+export const since = (seconds) => seconds && Date.now() / 1000 - seconds > 43200 ? new Date(seconds * 1000).toLocaleString([], { dateStyle: "short", timeStyle: "short" }) : clock(seconds);
 
-// A table that changes only what has changed. A column is {title, cell, num, wide}: `cell` returns a text, or
+// A table that changes only what has changed. A column is {title, cell, num, wide, fixed}: `cell` returns a text, or
 // {sign, build}, whose element is built anew when `sign` differs.
 export class Table {
   constructor(table) {
@@ -68,7 +68,7 @@ export class Table {
       let row = this.rows.get(name);
       if (!row || !gone.delete(name)) {
         const cells = columns.map((each) => {
-          const cell = element("td", { className: `${each.num ? "num" : ""}${each.wide ? " wide" : ""}` });
+          const cell = element("td", { className: `${each.num ? "num" : ""}${each.wide ? " wide" : ""}${each.fixed ? " fixed" : ""}` });
           cell.dataset.label = each.title;
           return cell;
         });
