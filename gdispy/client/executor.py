@@ -33,6 +33,7 @@ from gdispy.client.node_allocate import read as read_nodes
 from gdispy.client.packaging import ComputationOptions
 from gdispy.client.parameters import function_call
 from gdispy.client.shared_cluster import SharedJobCluster
+from gdispy.client.tables import count
 from gdispy.client.user_callbacks import UserCallbacks
 from gdispy.config import node_port
 from gdispy.errors import ClusterClosed, ConfigError
@@ -126,6 +127,7 @@ class Executor(concurrent.futures.Executor):
         self._cluster = made = make(FunctionCalls(functions.key, initializer, initargs))
         made._warns_unclosed = False
         engine = made._engine
+        engine.table.shown_call = functools.partial(_shown_call, functions)
         if engine.queue.source is not None:
             local = CallsHere(functions, initializer, initargs)
             engine.queue.source.function = local
@@ -432,6 +434,21 @@ def _beside(cluster: JobCluster, computation: FunctionCalls) -> JobCluster:
     nodes = cluster._engine.selection.without_local()
     made._start(settings, UserCallbacks(None, None), (computation, (), Manner()), nodes, cluster._secret, ("", False))
     return made
+
+
+def _shown_call(functions: FunctionTable, job: DispyJob) -> str:
+    """The call of a job as text, with the name of its function; '' if it cannot be shown."""
+    try:
+        args: tuple[Any, ...] = job.args or ()
+        is_chunk = args[0] == CHUNK
+        number, *others = args[1:] if is_chunk else args
+        function = others[0] if number == GIVEN else functions.function_of(number)
+        name = getattr(function, "__qualname__", None) or type(function).__name__
+        if is_chunk:
+            return f"{name}: {count(len(others[1]), 'call')}"
+        return name + job._shown_call(2 if number == GIVEN else 1)
+    except Exception:  # Of a class whose unpickling fails, or of arguments that are not known any more.
+        return ""
 
 
 def _check_map(timeout: Any, chunksize: Any, buffersize: Any) -> None:

@@ -381,13 +381,13 @@ class DispyJob:
         cause = (self.exception or "").strip()
         return f"{line}\n{cause}" if cause else line
 
-    def _shown_call(self) -> str:
-        """The arguments, shortened; '' if they are not known or cannot be shown."""
+    def _shown_call(self, first: int = 0) -> str:
+        """The arguments from an index on, shortened; '' if they are not known or cannot be shown."""
         try:
             args, kwargs = self.args, self.kwargs
             if args is None:
                 return ""
-            parts = [_short.repr(arg) for arg in args]
+            parts = [_short.repr(arg) for arg in args[first:]]
             parts += [f"{name}={_short.repr(value)}" for name, value in (kwargs or {}).items()]
         except (Exception, SystemExit):  # Of a class whose `__repr__`, or unpickling, fails.
             return ""

@@ -83,6 +83,8 @@ class JobTable:
         self.told: set[JobId] = set()
         #: Jobs that were abandoned with their nodes.
         self._abandoned: dict[int, DispyJob] = {}
+        #: The call of a job as text, for a page. Runs code of the user.
+        self.shown_call: Callable[[DispyJob], str] = DispyJob._shown_call
         #: Is told of all jobs that start and end, before that shows here; None while no page shows them.
         self.watch: JobWatch | None = None
         #: The nodes of running jobs, for `cluster_status` of a reentrant computation.

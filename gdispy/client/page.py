@@ -168,6 +168,10 @@ class ClusterWatch:
         return int(answers[0].value)
 
 
+#: A job, and its cluster.
+WatchedJob = tuple[ClusterWatch, DispyJob]
+
+
 class ProgramView:
     """The clusters of this program on one page."""
 
@@ -281,11 +285,12 @@ class ProgramView:
 
     def _failed(self, query: job_lists.Query) -> list[dict[str, object]]:
         chosen = job_lists.failures(query, [each for watch in self.watches for each in watch.records.past.failures])
-        jobs = [DispyJob._new(each.number, 0.0, each.arguments or None) for each in chosen]
+        watches = {id(each): watch for watch in self.watches for each in watch.records.past.failures}
+        jobs = [(watches[id(each)], DispyJob._new(each.number, 0.0, each.arguments or None)) for each in chosen]
         return self._with_arguments(list(map(job_lists.failed_row, chosen)), jobs)
 
     def _running(self, query: job_lists.Query) -> list[dict[str, object]]:
-        found: list[tuple[dict[str, object], DispyJob]] = []
+        found: list[tuple[dict[str, object], WatchedJob]] = []
         for watch in self.watches:
             for number, node in islice(watch.records.running.items(), job_lists.LOOKED_AT):
                 job = watch.engine.table.jobs.get(number)
@@ -295,7 +300,7 @@ class ProgramView:
                 place = known.name if known is not None else job.ip_addr or ""
                 name = shown_id(job.id)
                 if query.fits((str(number), name, place)):
-                    found.append((_row(watch, number, name, STATUS_NAMES[job._status], place, job), job))
+                    found.append((_row(watch, number, name, STATUS_NAMES[job._status], place, job), (watch, job)))
         chosen = query.page(found)
         return self._with_arguments([row for row, _ in chosen], [job for _, job in chosen])
 
@@ -307,21 +312,22 @@ class ProgramView:
     def _waiting(self, query: job_lists.Query) -> dict[str, object]:
         """Jobs that have not started."""
 
-        def row_of(at: int, number: JobId, job: DispyJob) -> tuple[dict[str, object], DispyJob] | None:
+        def row_of(at: int, number: JobId, job: DispyJob) -> tuple[dict[str, object], WatchedJob] | None:
             watch, name = self.watches[at], shown_id(job.id)
             if job.start_time is not None or number in watch.records.running or not query.fits((str(number), name)):
                 return None
-            return _row(watch, number, name, STATUS_NAMES[job._status], "", job), job
+            return _row(watch, number, name, STATUS_NAMES[job._status], "", job), (watch, job)
 
         found, after = job_lists.waiting(query, [watch.engine.table.jobs for watch in self.watches], row_of)
         rows = self._with_arguments([row for row, _ in found], [job for _, job in found])
         return {"kind": query.kind, "jobs": rows, "from": query.begin, "next": after}
 
-    def _with_arguments(self, rows: list[dict[str, object]], jobs: list[DispyJob]) -> list[dict[str, object]]:
+    def _with_arguments(self, rows: list[dict[str, object]], jobs: list[WatchedJob]) -> list[dict[str, object]]:
         if not self.show_arguments or not jobs:
             return rows
         try:
-            texts = outside(self._hub, lambda: [shortened(job._shown_call(), 300) for job in jobs], ARGUMENTS_LIMIT)
+            calls = [(watch.engine.table.shown_call, job) for watch, job in jobs]
+            texts = outside(self._hub, lambda: [shortened(shown(job), 300) for shown, job in calls], ARGUMENTS_LIMIT)
         except Refused:
             texts = ["(a callback of the program is running: not available now)"] * len(jobs)
         for row, text in zip(rows, texts, strict=False):

@@ -209,6 +209,7 @@ def test_executor_serves_the_page_of_its_calls(node: Daemon, secret_file: str) -
         eventually(lambda: counts(client) == {"made": 2, "ended": 2, "failed": 1, "running": 0, "waiting": 0})
         (row,) = client.get("/api/jobs?kind=failed")["jobs"]
         assert (row["error"], row["computation"]) == ("ValueError: seen", "executor")
+        assert row["arguments"] == "fail('seen')"
         assert client.act(do="cancel", job=1)[0] == 403
         made = executor.cluster.executor()
         with made.serve_page() as other:

@@ -19,6 +19,7 @@ from gdispy.client import executor as module
 from gdispy.client.executor import ExecutorView, _check, _Limit, _limited, _LimitedNode, _retried
 from gdispy.client.function_table import FunctionTable
 from gdispy.client.futures import JobFuture, RetriedFuture
+from gdispy.client.parameters import function_call
 from gdispy.protocol import job_status
 from gdispy.protocol.ids import JobId
 from gdispy.protocol.messages import Withdraw
@@ -493,3 +494,20 @@ def test_executor_that_is_dropped_accepts_no_more_calls_for_its_cluster(cluster:
         executor._is_shut = is_shut
         del executor
         assert cluster.refusals == ([] if is_shut else [ClusterClosed])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ((3, -7), "abs(-7)"),
+        ((GIVEN, len, "abc"), "len('abc')"),
+        ((CHUNK, 3, None, [1, 2], False, 0.0), "abs: 2 calls"),
+        ((CHUNK, GIVEN, len, ["a"], False, 0.0), "len: 1 call"),
+        ((), ""),
+    ],
+    ids=["numbered", "given", "chunk", "chunk-given", "unknown"],
+)
+def test_call_is_shown_with_the_name_of_its_function(arguments: tuple[object, ...], text: str) -> None:
+    functions = SimpleNamespace(function_of={3: abs}.get)
+    job = DispyJob._new(1, 0.0, function_call(arguments, {}, Manner()))
+    assert module._shown_call(functions, job) == text  # type: ignore[arg-type]
