@@ -84,7 +84,6 @@ _ELSEWHERE = {
     "why": ["gdispy explain"],
     "dispyadmin": ["gdispy admin"],
     "dashboard": ["gdispy admin"],
-    "jobs": ["gdispy status"],
     "cert": ["gdispy certificate"],
     "start": ["gdispy start-nodes", "gdispy-node"],
     "stop": ["gdispy stop-nodes"],
