@@ -48,6 +48,9 @@ class SchedulerMetrics:
         columns = (message.statuses, message.exceptions, message.starts, message.ends)
         self.metrics.count(name_of(computation), *columns, times, [time.time()] * len(message.jobs))
 
+    def restored(self, computation: ComputationId, submissions: Arrivals) -> None:
+        self._arrivals[computation] = submissions
+
     def forget(self) -> None:
         """Forget when jobs have arrived that have ended."""
         computations = self._sharing.rules.state.computations

@@ -20,6 +20,7 @@ from gdispy.protocol import job_status
 from gdispy.protocol.ids import ComputationId, Instance, JobId
 from gdispy.protocol.limits import printable_lines, shortened
 from gdispy.protocol.messages import NO_LIMIT, Cancel, Ended, Release, Run
+from gdispy.rules.arrivals import Arrivals
 from gdispy.rules.scheduler.computation import Computation
 from gdispy.rules.scheduler.node_record import NodeRecord, NodeStage
 from gdispy.runtime.greenlets import keep_running
@@ -68,6 +69,9 @@ class SchedulerView:
         for counts in (self._all, self._ended.setdefault(message.computation, [0, 0])):
             counts[0] += count
             counts[1] += failed
+
+    def restored(self, computation: ComputationId, submissions: Arrivals) -> None:
+        self.source.restored(computation, submissions)
 
     def _tick(self) -> None:
         while True:

@@ -36,7 +36,7 @@ from gdispy.protocol import client_names
 from gdispy.protocol.field_checks import INSTANCE_BYTES
 from gdispy.protocol.handshake import Keys
 from gdispy.protocol.identity import computation_token
-from gdispy.protocol.ids import Instance, Peer
+from gdispy.protocol.ids import ComputationId, Instance, Peer
 from gdispy.protocol.messages import (
     Accepted,
     Ended,
@@ -62,6 +62,7 @@ from gdispy.protocol.roles import CLIENT, CLIENT_TO_SCHEDULER, NODE_TO_SCHEDULER
 from gdispy.protocol.rows import ComputationOverviewRow
 from gdispy.protocol.texts import REFUSED
 from gdispy.protocol.wire import FILE, MessageRefused, Sink
+from gdispy.rules.arrivals import Arrivals
 from gdispy.rules.effects import Drop, Effects, Send
 from gdispy.rules.faults import refusal as refusal_of
 from gdispy.rules.history.facts import Owned
@@ -144,6 +145,9 @@ class JobWatch(Protocol):
 
     def ended(self, message: Ended) -> None:
         """Jobs have ended."""
+
+    def restored(self, computation: ComputationId, submissions: Arrivals) -> None:
+        """A computation of a previous run of the scheduler continues; its jobs were submitted then."""
 
 
 class SharedScheduler:
@@ -477,6 +481,8 @@ class SharedScheduler:
         client = Instance(history.owned.client)
         proxy = self._proxies.get(client) or self._new_proxy(client, history.owned.name)
         proxy.mailbox.restore(history)
+        if self.watch is not None:
+            self.watch.restored(history.id, history.submissions)
         proxy.mailbox.expires = time.monotonic() + self._settings.lease
         prepare = None
         if history.prepare is not None:

@@ -88,6 +88,7 @@ class SchedulerStore:
             journal.set_aside(reading.set_aside)
         journal.sync()
         self.histories = [history for history in reading.remembered.histories.values() if self._find_files(history)]
+        self._submissions = {history.id: history.submissions for history in self.histories}
         self._journal = self.journals.common = journal
         self._payloads = self.journals.payloads = self._open_payloads(directory, journal, reading)
         self._remove_files()

@@ -7,6 +7,7 @@ import re
 import shutil
 import socket
 import subprocess
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -143,6 +144,33 @@ def test_waiting_and_running_jobs_are_gauges(places: list[Place], secret_file: s
             job.wait(60)
 
 
+def test_restarted_scheduler_knows_how_long_its_jobs_have_waited(
+    start_node: Start, start_scheduler: Start, secret_file: str, tmp_path: Path
+) -> None:
+    words = ("--journal", str(tmp_path / "journal"), "--http", "0", "--metrics_computations", "0")
+    scheduler = start_scheduler("-n", "127.0.0.1:1", *words)
+    before = time.time()
+    with SharedJobCluster(
+        various, scheduler_node="127.0.0.1", scheduler_port=scheduler.place[1], secret_file=secret_file
+    ) as cluster:
+        job = cluster.submit("plain")
+        eventually(lambda: Place(page_of(scheduler)).values()["gdispy_jobs_waiting"] == 1)
+        scheduler.kill()
+        scheduler.process.wait(10)
+        node = start_node("--cpus", "1")
+        # The same port, which the client knows.
+        again = start_scheduler("-p", str(scheduler.place[1]), "-n", f"{node.place[0]}:{node.place[1]}", *words)
+        job.wait(60)
+        values = eventually(lambda: _counted(Place(page_of(again))), 10)
+        assert 0 < values["gdispy_job_queue_seconds_sum"] <= time.time() - before
+        assert values["gdispy_jobs_ended_total finished "] == 1
+
+
+def _counted(place: Place) -> dict[str, float]:
+    values = place.values()
+    return values if values["gdispy_job_queue_seconds_count"] == 1 else {}
+
+
 def _busy(place: Place) -> dict[str, float]:
     values = place.values()
     return values if values.get("gdispy_jobs_running various") == 2 else {}
@@ -197,6 +225,8 @@ class Prometheus:
                 answer = json.load(found)
         except urllib.error.HTTPError as error:
             with error:
+                if error.code == 503:  # It starts.
+                    return []
                 raise AssertionError(f"{text}: {error.read().decode()}") from None
         except OSError:
             return []
