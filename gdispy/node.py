@@ -24,7 +24,7 @@ from gdispy.buffers.native import keep_freed_memory
 from gdispy.discovery.announcer import Announcer
 from gdispy.discovery.scheduler_connector import SchedulerConnector
 from gdispy.errors import ConfigError, ProtocolError
-from gdispy.execution.host_resources import is_disk_full, load, measure
+from gdispy.execution.host_resources import is_disk_full, load, measure, usable_cpus
 from gdispy.execution.node_settings import NodeSettings
 from gdispy.execution.process_manager import ProcessManager, ProcessSettings
 from gdispy.execution.state_directory import claim, find_prefix, unclaim
@@ -93,7 +93,7 @@ from gdispy.worker.process_tree import adopt_orphans
 logger = logging.getLogger(__name__)
 
 #: The words of `NodeOrder`.
-DRAIN, UNDRAIN = NODE_ORDERS = ("drain", "undrain")
+DRAIN, UNDRAIN, CPUS = NODE_ORDERS = ("drain", "undrain", "cpus")
 
 #: Reasons for accepting no jobs: the owner has stopped it, or it is to be empty soon, or there is no disk space for
 #: results, or for files of jobs.
@@ -406,10 +406,14 @@ class Node:
                 connection.answer(Overview(message.question, *self._rules.overview(self._name, self.host, self.port)))
 
     def _obey(self, connection: Connection, order: NodeOrder, now: float) -> Effects:
-        """A visitor wants the node to be drained, or used again."""
-        logger.info("%s: requested from %s", order.word, connection.address)
-        change = self._rules.shut if order.word == DRAIN else self._rules.reopen
-        effects = change(DRAINING, now)
+        """A visitor wants the node to be drained, used again, or to offer more or fewer CPUs."""
+        logger.info("%s: requested from %s", f"cpus {order.cpus}" if order.cpus else order.word, connection.address)
+        if order.word == CPUS:
+            most = max(self._settings.cpus, usable_cpus())
+            effects = self._rules.set_cpus(max(1, min(order.cpus, most)), now)
+        else:
+            change = self._rules.shut if order.word == DRAIN else self._rules.reopen
+            effects = change(DRAINING, now)
         about = self._rules.overview(self._name, self.host, self.port)
         return [*effects, Send(connection.peer, Overview(order.question, *about))]
 

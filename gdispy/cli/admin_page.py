@@ -40,7 +40,7 @@ class AdminView:
 
     def sections(self) -> dict[str, object]:
         self._attention.look()
-        actions = ["drain", "resume"] if self.admin else []
+        actions = list(self._ACTIONS) if self.admin else []
         without = ["jobs", "timeline", "failed", "ended"]
         about = {"title": "nodes and schedulers", "version": config.VERSION, "admin": self.admin, "arguments": False}
         nodes = [(each, each.found) for each in self._nodes.nodes.values()]
@@ -103,17 +103,30 @@ class AdminView:
             return f"{printable(found.name)} still takes no jobs: {printable(found.problem)}"
         return f"{printable(found.name)} accepts jobs again"
 
-    def _order(self, order: dict[str, Any], word: str) -> Found:
+    def _cpus(self, order: dict[str, Any]) -> str:
+        cpus = order.get("cpus")
+        if not isinstance(cpus, int) or isinstance(cpus, bool) or not 1 <= cpus < 1 << 20:
+            raise Refused(400, "cpus must be a whole number of CPUs, at least 1; to use none, drain the node")
+        found = self._order(order, "cpus", cpus)
+        if not found.cpus:
+            return f"{printable(found.name)} takes no jobs at present: {printable(found.problem)}"
+        return f"{printable(found.name)} offers {count(found.cpus, 'CPU')} now"
+
+    def _order(self, order: dict[str, Any], word: str, cpus: int = 0) -> Found:
         name = order.get("node")
         node = self._nodes.nodes.get(name) if isinstance(name, str) else None
         if node is None:
             raise Refused(404, "there is no such node any more")
         try:
-            return node.order(word)
+            return node.order(word, cpus)
         except (GdispyError, OSError) as error:
             raise Refused(503, shortened(printable_lines(str(error)))) from None
 
-    _ACTIONS: dict[str, Callable[[AdminView, dict[str, Any]], str]] = {"drain": _drain, "resume": _resume}
+    _ACTIONS: dict[str, Callable[[AdminView, dict[str, Any]], str]] = {
+        "drain": _drain,
+        "resume": _resume,
+        "cpus": _cpus,
+    }
 
 
 def _state(node: WatchedNode, found: Found) -> str:

@@ -38,6 +38,7 @@ from gdispy.cli.options import (
 from gdispy.cli.options_file import read_options, save_options
 from gdispy.cli.page_options import PageOptions, page_options
 from gdispy.errors import ConfigError, GdispyError
+from gdispy.execution.host_resources import usable_cpus
 from gdispy.execution.node_settings import NodeSettings
 from gdispy.execution.state_directory import clean, find_prefix
 from gdispy.protocol.address import Address, host_flaw
@@ -216,7 +217,7 @@ def _limits(options: ResolvedOptions) -> Limits:
 def count_cpus(wanted: int | None, may_exceed: bool = False) -> int:
     """The number of CPUs to offer; `wanted` may be 0 for all. Raises ConfigError if they are none, or, unless it
     `may_exceed` them, do not exist."""
-    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    there = usable_cpus()
     cpus = wanted or there
     if cpus < 0:
         cpus += there

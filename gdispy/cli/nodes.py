@@ -239,11 +239,12 @@ class NodeSurvey:
         name = self._names.get(key, "")
         return key, Found(name, routes[0].place, problem="; ".join(dict.fromkeys(problems)))
 
-    def order(self, route: Route, word: str = "") -> Found:
-        """Give a node this order, if any, and request its status. Raises ConnectFailed or PeerRejected."""
-        return self._visit_by(route, ANSWER_LIMIT, word)[1]
+    def order(self, route: Route, word: str = "", cpus: int = 0) -> Found:
+        """Give a node this order, if any, and request its status; see `NodeOrder`. Raises ConnectFailed or
+        PeerRejected."""
+        return self._visit_by(route, ANSWER_LIMIT, NodeOrder(1, word, cpus) if word else None)[1]
 
-    def _visit_by(self, route: Route, limit: float, word: str = "") -> tuple[NodeKey, Found]:
+    def _visit_by(self, route: Route, limit: float, order: NodeOrder | None = None) -> tuple[NodeKey, Found]:
         answer = AsyncResult()
         received: list[Message] = []
 
@@ -269,7 +270,7 @@ class NodeSurvey:
         )
         connection.start()
         connection.introduce(hello(roles.VISITOR, self._instance), self._identity)
-        connection.send(NodeOrder(1, word) if word else OverviewRequest(1))
+        connection.send(order or OverviewRequest(1))
         try:
             answer.get(timeout=ANSWER_LIMIT)
         except gevent.Timeout:

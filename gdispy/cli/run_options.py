@@ -22,6 +22,7 @@ from gdispy.cli.program_run import JOBS_AHEAD, JOBS_WITH_FILES_AHEAD, Attempts, 
 from gdispy.cli.source_options import add_source_options, check_source_options, gathers, renamed, sources
 from gdispy.client.return_patterns import ReturnPatterns
 from gdispy.errors import ConfigError
+from gdispy.execution.host_resources import usable_cpus
 
 _EXAMPLES = """templates in the words of the program, and in -f:
   {}  the argument          {.}  without its extension    {/}  without its directory
@@ -206,7 +207,7 @@ def _have_fields(line: CommandLine, options: argparse.Namespace) -> bool:
 def _jobs(options: argparse.Namespace) -> int | None:
     """The number of jobs among which -X distributes arguments: those that run at the same time, as far as known."""
     if options.max_jobs is None and options.local and not options.nodes and not options.scheduler_node:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        return usable_cpus()
     found: int | None = options.max_jobs
     return found
 

@@ -42,6 +42,11 @@ DISK_FLOOR = 256 * 1024 * 1024
 DISK_SHARE = 0.05
 
 
+def usable_cpus() -> int:
+    """The CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def is_disk_full(path: str, floor: int | None) -> bool:
     """Whether less than `floor` bytes are free at `path`; None for the default."""
     try:

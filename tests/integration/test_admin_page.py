@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import socket
 import subprocess
@@ -98,7 +99,25 @@ def test_nodes_are_shown_with_what_they_run_for_whom_and_why_they_take_nothing(
         assert [job() for job in jobs] == [0, 1, 2]
         assert page.state_of(place(node)) == "ready"
     assert page.act(do="drain", node="127.0.0.1:1")[0] == 404 and page.act(do="drain")[0] == 404
-    assert page.act(do="cpus", node=place(node))[0] == 400
+    for wrong in (None, 0, -1, 1.5, True, "2", 1 << 40):
+        code, answer = page.act(do="cpus", node=place(node), cpus=wrong)
+        assert code == 400 and "at least 1; to use none, drain the node" in answer["error"]
+
+
+def test_cpus_of_a_node_are_changed(admin: Callable[..., Admin], start_node: Start) -> None:
+    node = start_node("--cpus", "1", "--name", "alpha")
+    page = admin("--only", place(node), "--http_admin")
+    eventually(lambda: page.state_of(place(node)) == "ready")
+    here = len(os.sched_getaffinity(0))
+    for wanted in (here, 1, 4 * here):  # At most those of the machine.
+        offered = min(wanted, here)
+        code, answer = page.act(do="cpus", node=place(node), cpus=wanted)
+        assert (code, answer["done"]) == (200, f"alpha offers {offered} CPU{'s' if offered > 1 else ''} now")
+        assert page.nodes()[place(node)]["cpus"] == offered
+    assert page.act(do="drain", node=place(node))[0] == 200
+    assert page.act(do="cpus", node=place(node), cpus=1)[1]["done"] == "alpha takes no jobs at present: draining"
+    assert page.act(do="resume", node=place(node))[1]["done"] == "alpha accepts jobs again"
+    assert page.nodes()[place(node)]["cpus"] == 1
 
 
 def test_node_that_hangs_or_is_absent_delays_nothing_and_says_why(

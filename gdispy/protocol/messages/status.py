@@ -113,13 +113,15 @@ class Overview(Message):
 
 @record
 class NodeOrder(Message):
-    """A visitor has a node `drain` (return the jobs that have not begun, and take no others) or `undrain`. The answer
-    is `Overview`."""
+    """A visitor has a node `drain` (return the jobs that have not begun, and take no others), `undrain`, or offer this
+    number of `cpus`. The answer is `Overview`."""
 
     tag = 59
-    shape = (is_count, is_text)
+    shape = (is_count, is_text, is_count)
     question: int
     word: str
+    #: For `cpus` only.
+    cpus: int
 
 
 @record

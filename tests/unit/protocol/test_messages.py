@@ -160,7 +160,8 @@ EXAMPLES: list[Message] = [
     Fenced(C),
     JobNames(C, [1], [b"name"]),  # type: ignore[list-item]
     OverviewRequest(1),
-    NodeOrder(1, "drain"),
+    NodeOrder(1, "drain", 0),
+    NodeOrder(1, "cpus", 4),
     Overview(
         1,
         [NodeOverviewRow("node", "10.0.0.1", 51348, 4, 2, True)],
