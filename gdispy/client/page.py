@@ -10,6 +10,7 @@ Invariants:
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -32,6 +33,7 @@ from gdispy.protocol.ids import Instance, JobId
 from gdispy.protocol.limits import printable_lines, shortened
 from gdispy.protocol.messages import Ended, NodeCommand, Reply, Started, Status, StatusRequest
 from gdispy.runtime.greenlets import keep_running
+from gdispy.runtime.limited_log import LimitedLog
 from gdispy.web import job_lists
 from gdispy.web.ended_jobs import EndedJobs, Row
 from gdispy.web.guard import Refused
@@ -41,6 +43,8 @@ from gdispy.web.server import PageServer
 
 if TYPE_CHECKING:
     from gdispy.client.cluster import JobCluster
+
+logger = logging.getLogger("gdispy")
 
 T = TypeVar("T")
 
@@ -80,6 +84,7 @@ class ClusterWatch:
     def __init__(self, engine: ClusterEngine, started: float, metrics: ProgramMetrics) -> None:
         self.engine, self.started = engine, started
         self._metrics = metrics
+        self._log = LimitedLog(logger)
         self.records = PageJobs(engine.table.jobs, engine.nodes, engine.name)
         self.problems: list[str] = []
         #: CPUs in use, by node, at the last tick; and the jobs that had ended there.
@@ -96,6 +101,12 @@ class ClusterWatch:
         self.records.started_jobs(started)
 
     def ended_jobs(self, ended: Ended, picks: list[int] | None) -> None:
+        try:
+            self._count_ended(ended, picks)
+        except Exception as error:  # It must not concern the jobs.
+            self._log.log_failure(logging.ERROR, type(error), error, "gdispy: a defect in counting ended jobs")
+
+    def _count_ended(self, ended: Ended, picks: list[int] | None) -> None:
         jobs = self.engine.table.jobs
         numbers = ended.jobs if picks is None else [ended.jobs[place] for place in picks]
         self._metrics.count(self.engine.name, ended, picks, [jobs[number].submit_time for number in numbers])

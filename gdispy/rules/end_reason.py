@@ -5,6 +5,8 @@ Pure. It reads the texts that gdispy itself writes; a text of a user that begins
 
 from __future__ import annotations
 
+import re
+
 from gdispy.protocol.job_status import ABANDONED, CANCELLED, FINISHED
 from gdispy.protocol.texts import TOO_LONG
 
@@ -22,6 +24,10 @@ EXCEPTION, TIME_LIMIT, MEMORY, KILLED, EXIT, CANCEL, NODE_LOST, REFUSED, OTHER =
 
 _CANCELLED = "The job was cancelled"
 _TRACEBACKS = ("Traceback (most recent call last)", "  + Exception Group Traceback")
+#: The text of an exception without a traceback, as built-in functions raise it.
+_BARE = re.compile(r"[A-Za-z_][\w.]*(: |$)")
+#: In the texts of limits: see `worker/limits.py`.
+_CPU_TIME, _MEMORY = " s of CPU time, and ", " bytes of memory, and the limit of this node is "
 #: How the texts of lost nodes continue after the name of the node, and those of refusals begin.
 _LOST = (" that ran the job is lost: ", " that the job was submitted to is lost: ", " of the job is no longer known")
 _REFUSED = "The scheduler does not take the job: "
@@ -40,8 +46,10 @@ def end_reason(status: int, text: str) -> str:
         return TIME_LIMIT
     if line.startswith(_CANCELLED) or text.rstrip("\n").rpartition("\n")[2].startswith(_CANCELLED):
         return CANCEL
-    if line.startswith(_TRACEBACKS):
+    if line.startswith(_TRACEBACKS) or _BARE.match(line):
         return EXCEPTION
+    if _MEMORY in line or _CPU_TIME in line:
+        return MEMORY if _MEMORY in line else TIME_LIMIT
     if " was killed by signal " in line:
         return MEMORY if ": by the kernel for lack of memory" in line else KILLED
     return EXIT if " ended with exit code " in line else OTHER

@@ -12,19 +12,14 @@ from gdispy.protocol.ids import ComputationId
 from gdispy.protocol.messages import Ended, Run
 from gdispy.rules.arrivals import Arrivals
 from gdispy.rules.scheduler.computation import Computation
+from gdispy.rules.scheduler.diagnostics import NODE_STATES, state_of
 from gdispy.rules.scheduler.node_record import NodeRecord, NodeStage
 from gdispy.shared_scheduler.service import SharedScheduler
 from gdispy.web.gauges import Gauge, jobs_of, single, states
 from gdispy.web.job_metrics import JobMetrics
 
-READY, DRAINED, SILENT, CONNECTING, AWAY, NO_CPUS = NODE_STATES = (
-    "ready",
-    "drained",
-    "silent",
-    "connecting",
-    "away",
-    "offers no CPUs",
-)
+#: Addresses that were named, or known from before, without a usable node.
+UNREACHABLE = "unreachable"
 
 
 class SchedulerMetrics:
@@ -64,12 +59,16 @@ class SchedulerMetrics:
         nodes, computations = list(state.nodes.values()), list(state.computations.values())
         rows = [(name_of(each), len(each.tasks), running_of(each, nodes)) for each in computations]
         yield from jobs_of(self.metrics, ((name, jobs - runs, runs) for name, jobs, runs in rows))
-        yield states("nodes", "Nodes by state.", NODE_STATES, map(state_of, nodes))
+        found = [*map(state_of, nodes), *[UNREACHABLE] * len(self._sharing.rules.unreachable)]
+        yield states("nodes", "Nodes by state.", (*NODE_STATES, UNREACHABLE), found)
+        text = "Nodes that were lost without having been stopped."
+        yield single("nodes_lost_total", text, self._sharing.rules.state.lost_nodes)
         usable = [node for node in nodes if node.stage is NodeStage.ACTIVE]
         yield single("cpus", "CPUs that nodes offer.", sum(node.cpus for node in usable))
-        yield single("cpus_busy", "CPUs in use.", sum(min(node.load, node.cpus) for node in usable))
-        found = ("connected" if each.connection is not None else "away" for each in clients)
-        yield states("clients", "Clients with something here, by state.", ("connected", "away"), found)
+        yield single("cpus_busy", "CPUs in use.", sum(node.busy() for node in nodes))
+        users = (each for each in clients if each.mailbox.computations)
+        found = ["connected" if each.connection is not None else "away" for each in users]
+        yield states("clients", "Clients with computations here, by state.", ("connected", "away"), found)
         yield single("computations", "Computations that clients have open here.", len(computations))
         kept = sum(each.mailbox.kept_bytes for each in clients)
         yield single("kept_bytes", "Bytes of jobs that are kept for clients, without results.", kept)
@@ -83,17 +82,6 @@ def name_of(computation: Computation | None) -> str:
 
 
 def running_of(computation: Computation, nodes: list[NodeRecord]) -> int:
-    """How many jobs of a computation run. Nodes also have jobs that were sent ahead, which wait there."""
+    """How many jobs of a computation run."""
     known = ((node, node.assignments.get(computation.id)) for node in nodes)
-    return sum(min(node.cpus, len(each.placed)) for node, each in known if each is not None)
-
-
-def state_of(node: NodeRecord) -> str:
-    """One of `NODE_STATES`."""
-    if node.stage is not NodeStage.ACTIVE:
-        return AWAY if node.stage is NodeStage.AWAY else CONNECTING
-    if node.silent:
-        return SILENT
-    if node.offer.allowed == 0:
-        return DRAINED
-    return READY if node.cpus else NO_CPUS
+    return sum(each.running_jobs(node.cpus) for node, each in known if each is not None and each.placed)

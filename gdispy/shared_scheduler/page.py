@@ -22,10 +22,11 @@ from gdispy.protocol.limits import printable_lines, shortened
 from gdispy.protocol.messages import NO_LIMIT, Cancel, Ended, Release, Run
 from gdispy.rules.arrivals import Arrivals
 from gdispy.rules.scheduler.computation import Computation
+from gdispy.rules.scheduler.diagnostics import NO_CPUS, state_of
 from gdispy.rules.scheduler.node_record import NodeRecord, NodeStage
 from gdispy.runtime.greenlets import keep_running
 from gdispy.shared_scheduler.client_proxy import ClientProxy
-from gdispy.shared_scheduler.metrics import SchedulerMetrics, name_of, running_of, state_of
+from gdispy.shared_scheduler.metrics import SchedulerMetrics, name_of, running_of
 from gdispy.shared_scheduler.page_jobs import SchedulerJobs, owner_of, owners_of
 from gdispy.shared_scheduler.service import SharedScheduler
 from gdispy.web.guard import Refused
@@ -88,7 +89,7 @@ class SchedulerView:
             nodes = self._sharing.rules.state.nodes.items()
             connected = [instance for instance, node in nodes if node.stage is NodeStage.ACTIVE]
             self._since = {instance: self._since.get(instance, now) for instance in connected}
-            running = sum(min(node.load, node.cpus) for node in self._sharing.rules.state.nodes.values())
+            running = sum(node.busy() for node in self._sharing.rules.state.nodes.values())
             self._history.add(now, self._all[0], self._all[1], running)
             gevent.sleep(SAMPLE_INTERVAL)
 
@@ -175,8 +176,8 @@ class SchedulerView:
             "name": node.name,
             "address": node.place,
             "cpus": node.cpus,
-            "busy": min(node.load, node.cpus),
-            "state": state_of(node),
+            "busy": node.busy(),
+            "state": "offers no CPUs" if state_of(node) == NO_CPUS else state_of(node),
             "since": self._since.get(node.instance),
             "versions": node.versions,
             "done": sum(each.done for _, each in assignments),

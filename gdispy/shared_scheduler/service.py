@@ -10,12 +10,13 @@ not.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import secrets
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol, TypeVar
@@ -299,7 +300,16 @@ class SharedScheduler:
 
     def _note_end(self, message: Ended) -> None:
         if self.watch is not None:
-            self.watch.ended(message)
+            with self._guarding("counting ended jobs"):
+                self.watch.ended(message)
+
+    @contextlib.contextmanager
+    def _guarding(self, what: str) -> Iterator[None]:
+        """A defect in what is shown must not concern the jobs: it is logged."""
+        try:
+            yield
+        except Exception as error:
+            self._log.log_failure(logging.ERROR, (what, type(error)), error, "gdispy: a defect in %s", what)
 
     # Connections
 
@@ -428,7 +438,8 @@ class SharedScheduler:
             proxy.keep_files(each)
             self._seek_for(proxy, each)
             if self.watch is not None and isinstance(each, Run):
-                self.watch.arrived(each)
+                with self._guarding("counting jobs that arrive"):
+                    self.watch.arrived(each)
             if isinstance(each, Prepare):
                 self._scheduler.rules.object_to(each.computation, refusal(each.files, each.contents))
         forward = [self._for_nodes(each) if isinstance(each, Open | Prepare) else each for each in messages]
@@ -482,7 +493,8 @@ class SharedScheduler:
         proxy = self._proxies.get(client) or self._new_proxy(client, history.owned.name)
         proxy.mailbox.restore(history)
         if self.watch is not None:
-            self.watch.restored(history.id, history.submissions)
+            with self._guarding("counting restored jobs"):
+                self.watch.restored(history.id, history.submissions)
         proxy.mailbox.expires = time.monotonic() + self._settings.lease
         prepare = None
         if history.prepare is not None:

@@ -46,7 +46,7 @@ _OUTCOMES = {
     job_status.CANCELLED: "cancelled",
     job_status.ABANDONED: "abandoned",
 }
-#: All outcomes with their reasons. They are reported from the start, as 0: a counter that begins with 1 does not rise.
+#: All outcomes with their reasons. They are reported from the start, as 0: a counter that begins with 1 has not risen.
 KINDS = (
     ("finished", ""),
     *(("failed", reason) for reason in (EXCEPTION, TIME_LIMIT, MEMORY, KILLED, EXIT, CANCEL, OTHER)),
@@ -88,8 +88,9 @@ class JobMetrics:
     def __init__(self, most_computations: int = MOST_COMPUTATIONS) -> None:
         """`most_computations` is the number of computations that are told apart by name; 0 for none."""
         self.most_computations = most_computations
-        #: By computation, outcome and reason.
-        self.ended: Counter[tuple[str, str, str]] = Counter()
+        #: By outcome and reason; and by computation, outcome and reason, if computations are named.
+        self.ended: Counter[tuple[str, str]] = Counter()
+        self.ended_of: Counter[tuple[str, str, str]] = Counter()
         #: Seconds from the arrival of a job to its start, from its start to its end, and from its end until its result
         #: was here.
         self.queued, self.ran, self.returned = Histogram(), Histogram(), Histogram()
@@ -103,7 +104,7 @@ class JobMetrics:
         known = self._labels.get(computation)
         if known is not None:
             return known
-        name = re.sub(r"[^A-Za-z0-9_.-]", "_", computation.rpartition("/")[2])[:NAME_LIMIT] or "unnamed"
+        name = re.sub(r"[^\w.-]", "_", computation.rpartition("/")[2])[:NAME_LIMIT] or "unnamed"
         if name not in self._named and len(self._named) >= self.most_computations:
             return OTHERS
         self._named.add(name)
@@ -130,14 +131,16 @@ class JobMetrics:
         """Jobs of a computation have ended; an entry for each job in each column. Times are seconds since the epoch, 0
         if they are not known or the job has not started; `arrivals` may be empty; `seen` is when their ends were
         learned here."""
-        label, count = self.label(computation), len(statuses)
         finished = statuses.count(job_status.FINISHED)
-        if finished:
-            self.ended[label, "finished", ""] += finished
-        if finished < count:
-            for status, text in zip(statuses, exceptions, strict=True):
-                if status != job_status.FINISHED:
-                    self.ended[label, _OUTCOMES.get(status, "failed"), end_reason(status, text)] += 1
+        counted = Counter({("finished", ""): finished})
+        if finished < len(statuses):
+            rows = zip(statuses, exceptions, strict=True)
+            failed = ((status, text) for status, text in rows if status != job_status.FINISHED)
+            counted.update((_OUTCOMES.get(status, "failed"), end_reason(status, text)) for status, text in failed)
+        self.ended += counted
+        label = self.label(computation)
+        for (outcome, reason), count in counted.items() if label else ():
+            self.ended_of[label, outcome, reason] += count
         if min(starts) > 0:
             self._count_times(list(starts), list(ends), list(arrivals), list(seen))
             return

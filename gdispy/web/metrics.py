@@ -54,7 +54,7 @@ class _Families(Collector):
         metrics, gauges = self._source.metrics, list(self._source.gauges())
         versions: dict[tuple[str, ...], float] = {(self._source.role, config.VERSION, platform.python_version()): 1.0}
         yield _family(Gauge("info", "The version, as labels; the value is 1.", ("role", "version", "python"), versions))
-        yield _ended(metrics)
+        yield from _ended(metrics)
         text = "Seconds from the arrival of a job here to its start, for jobs that have ended."
         yield _histogram("gdispy_job_queue_seconds", text, metrics.queued)
         yield _histogram("gdispy_job_run_seconds", "Seconds from the start of a job to its end.", metrics.ran)
@@ -64,14 +64,20 @@ class _Families(Collector):
             yield _family(gauge)
 
 
-def _ended(metrics: JobMetrics) -> CounterMetricFamily:
-    names = ("computation",) if metrics.most_computations else ()
+def _ended(metrics: JobMetrics) -> Iterator[CounterMetricFamily]:
     text = "Jobs that have ended, by outcome and reason."
-    family = CounterMetricFamily("gdispy_jobs_ended", text, None, (*names, "outcome", "reason"))
-    known = {(*each, *kind): 0 for each in (metrics.labels if names else [("",)]) for kind in KINDS}
-    for (computation, outcome, reason), count in sorted({**known, **metrics.ended}.items()):
-        family.add_metric((*((computation,) if names else ()), outcome, reason), count)
-    return family
+    family = CounterMetricFamily("gdispy_jobs_ended", text, None, ("outcome", "reason"))
+    for kind in KINDS:
+        family.add_metric(kind, metrics.ended[kind])
+    yield family
+    if not metrics.most_computations:
+        return
+    text = "The same, of the computations that are named."
+    family = CounterMetricFamily("gdispy_computation_jobs_ended", text, None, ("computation", "outcome", "reason"))
+    known = {(*each, *kind): 0 for each in metrics.labels for kind in KINDS}
+    for labels, count in sorted({**known, **metrics.ended_of}.items()):
+        family.add_metric(labels, count)
+    yield family
 
 
 def _histogram(name: str, about: str, found: Histogram) -> HistogramMetricFamily:

@@ -19,7 +19,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gdispy import DispyJob, SharedJobCluster
-from tests.support.daemons import Daemon, ended, lacking
+from tests.support.daemons import Daemon, ended, lacking, run_script
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -99,12 +99,12 @@ def test_scheduler_node_and_program_count_alike(places: list[Place], secret_file
         everywhere = [*places[:2], Place(page.url.partition("#")[0])]
         for place in everywhere:
             values = eventually(lambda place=place: _settled(place), 10, "jobs are still running")  # type: ignore[misc]
-            ends = {name: count for name, count in values.items() if name.startswith("gdispy_jobs_ended_total")}
-            assert ends["gdispy_jobs_ended_total various finished "] == FINISHED
-            assert ends["gdispy_jobs_ended_total various failed exception"] == RAISED
-            assert ends["gdispy_jobs_ended_total various failed killed"] == KILLED
-            assert ends["gdispy_jobs_ended_total various failed time_limit"] == LATE
-            cancels = [ends[f"gdispy_jobs_ended_total various {outcome} cancel"] for outcome in ("failed", "cancelled")]
+            ends = {name: count for name, count in values.items() if name.startswith("gdispy_jobs_ended_total ")}
+            assert ends["gdispy_jobs_ended_total finished "] == FINISHED
+            assert ends["gdispy_jobs_ended_total failed exception"] == RAISED
+            assert ends["gdispy_jobs_ended_total failed killed"] == KILLED
+            assert ends["gdispy_jobs_ended_total failed time_limit"] == LATE
+            cancels = [ends[f"gdispy_jobs_ended_total {outcome} cancel"] for outcome in ("failed", "cancelled")]
             # A job that is cancelled before it is sent to a node is not known there.
             assert sum(cancels) == CANCELLED or (place is places[1] and sum(cancels) < CANCELLED)
             assert sum(ends.values()) == FINISHED + RAISED + LATE + KILLED + sum(cancels)
@@ -142,6 +142,41 @@ def test_waiting_and_running_jobs_are_gauges(places: list[Place], secret_file: s
         cluster.cancel_all()
         for job in jobs:
             job.wait(60)
+
+
+def test_jobs_on_a_draining_node_still_run_and_a_lost_node_is_counted(
+    start_node: Start, start_scheduler: Start, secret_file: str
+) -> None:
+    node = start_node("--cpus", "2")
+    place = f"{node.place[0]}:{node.place[1]}"
+    scheduler = start_scheduler("-n", place, "-n", "127.0.0.1:1", "--no_journal", "--http", "0")
+    page = Place(page_of(scheduler))
+    with SharedJobCluster(
+        various, scheduler_node="127.0.0.1", scheduler_port=scheduler.place[1], secret_file=secret_file
+    ) as cluster:
+        jobs = [cluster.submit("late") for _ in range(3)]
+        eventually(lambda: page.values().get("gdispy_jobs_running various") == 2)
+        assert all(job.status == DispyJob.Running or job.status == DispyJob.Created for job in jobs)
+        eventually(lambda: sum(job.status == DispyJob.Running for job in jobs) == 2)
+        assert page.values()["gdispy_nodes unreachable"] == 1
+        run_script("gdispy", "drain", "--timeout", "0", "--only", "--secret-file", secret_file, place)
+        values = eventually(lambda: _in_state(page, "draining"))
+        assert (values["gdispy_jobs_running various"], values["gdispy_jobs_waiting various"]) == (2, 1)
+        assert (values["gdispy_cpus"], values["gdispy_cpus_busy"]) == (0, 2)
+        done = run_script("gdispy", "status", "--secret-file", secret_file, f"127.0.0.1:{scheduler.place[1]}")
+        assert b"draining: 2 jobs still here" in done.stdout
+        assert values["gdispy_nodes_lost_total"] == 0
+        cluster.cancel_all()
+        for job in jobs:
+            job.wait(60)
+        eventually(lambda: _in_state(page, "drained"))
+        node.bury()
+        eventually(lambda: page.values()["gdispy_nodes_lost_total"] == 1)
+
+
+def _in_state(place: Place, state: str) -> dict[str, float]:
+    values = place.values()
+    return values if values[f"gdispy_nodes {state}"] == 1 else {}
 
 
 def test_restarted_scheduler_knows_how_long_its_jobs_have_waited(

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
+from gdispy import JobCluster
 from gdispy.hub import Hub
 from gdispy.web.gauges import Gauge, single
 from gdispy.web.guard import FAILURES
@@ -83,6 +84,22 @@ def test_what_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with served(Figures(), "") as made:
         code, text = ask(made)
         assert code == 404 and "pip install 'gdispy[metrics]'" in text
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def test_defect_in_counting_does_not_concern_the_jobs(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*values: object) -> None:
+        raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr(JobMetrics, "count", fail)
+    with JobCluster(square, nodes=["local"]) as cluster, cluster.serve_page():
+        assert [job() for job in [cluster.submit(number) for number in range(5)]] == [0, 1, 4, 9, 16]
+    assert "a defect in counting ended jobs" in caplog.text
 
 
 def test_other_methods_are_refused() -> None:

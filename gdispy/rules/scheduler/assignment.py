@@ -77,7 +77,8 @@ class Assignment:
 
     __slots__ = (
         *("consent", "cpus", "depth", "done", "error", "is_unable", "load", "met", "note", "owner", "pace", "placed"),
-        *("prepared_at", "recalling", "received", "seconds", "sent", "shown", "special", "stage", "told", "use"),
+        *("prepared_at", "recalling", "received", "running", "seconds", "sent", "shown", "special", "stage", "told"),
+        "use",
     )
 
     def __init__(self, owner: ClientShare) -> None:
@@ -98,6 +99,8 @@ class Assignment:
         self.prepared_at: float | None = None
         self.told = False
         self.placed: dict[JobId, Task] = {}
+        #: Those that the node has reported as running, None for none; short jobs are reported when they have ended.
+        self.running: set[JobId] | None = None
         #: The CPUs of those jobs.
         self.load = 0
         #: The provisional results that have arrived.
@@ -114,6 +117,16 @@ class Assignment:
         self.seconds = 0.0
         #: Bytes of arguments sent, and of results received.
         self.sent = self.received = 0
+
+    def note_running(self, jobs: list[JobId]) -> None:
+        """The node has reported these jobs as running."""
+        self.running = self.running or set()
+        self.running.update(jobs)
+
+    def running_jobs(self, cpus: int) -> int:
+        """How many of the placed jobs run on a node with this number of CPUs: the others were sent ahead."""
+        reported = len(self.running) if self.running else 0
+        return max(reported, min(cpus, len(self.placed)))
 
     def move(self, to: AssignmentStage) -> None:
         """Change to another stage; the same stage is ignored. Raises InternalError if `MOVES` does not allow it."""

@@ -173,6 +173,35 @@ def trouble(
     return "\n  ".join([f"{name}: {jobs}, and no node can run them.", *lines])
 
 
+#: The states of a node.
+READY, IS_DRAINING, DRAINED, SILENT, CONNECTING, AWAY, NO_CPUS = NODE_STATES = (
+    "ready",
+    "draining",
+    "drained",
+    "silent",
+    "connecting",
+    "away",
+    "no_cpus",
+)
+
+
+def state_of(node: NodeRecord) -> str:
+    """One of `NODE_STATES`. A node that is to take no jobs is drained when no job is left there."""
+    if node.peer is None:
+        return AWAY
+    if node.silent:
+        return SILENT
+    if node.stage is not NodeStage.ACTIVE:
+        return CONNECTING
+    if node.offer.allowed == 0 or (not node.offer.offered and DRAINING in node.offer.reason.split(", ")):
+        return IS_DRAINING if _jobs_on(node) else DRAINED
+    return READY if node.cpus else NO_CPUS
+
+
+def _jobs_on(node: NodeRecord) -> int:
+    return sum(len(each.placed) for each in node.assignments.values())
+
+
 def node_state(node: NodeRecord, now: float, lease: float) -> str:
     """The state of a node; `lease` is the time for which one that is away is waited for, in seconds."""
     if node.peer is None:
@@ -184,7 +213,9 @@ def node_state(node: NodeRecord, now: float, lease: float) -> str:
         return "connected; it has not reported its jobs yet"
     if not node.offer.offered:
         return _why_shut(node)
-    return "ready" if node.cpus else "not used: its CPUs were set to 0 at the scheduler"
+    if node.offer.allowed == 0:
+        return f"{_drain_of(node)}; it was drained at the scheduler"
+    return "ready" if node.cpus else "offers no CPUs"
 
 
 def _why_shut(node: NodeRecord) -> str:
@@ -194,6 +225,10 @@ def _why_shut(node: NodeRecord) -> str:
     text = f"offers no CPUs{': ' if others else ''}{', '.join(others)}"
     if DRAINING not in reasons:
         return text
-    jobs = sum(len(each.placed) for each in node.assignments.values())
-    state = f"draining: {counted(jobs, 'job')} still here" if jobs else "drained"
+    state = _drain_of(node)
     return f"{state}; {text}" if others else state
+
+
+def _drain_of(node: NodeRecord) -> str:
+    jobs = _jobs_on(node)
+    return f"draining: {counted(jobs, 'job')} still here" if jobs else "drained"

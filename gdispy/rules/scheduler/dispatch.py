@@ -246,9 +246,7 @@ class Dispatch:
     def node_rows(self) -> list[NodeOverviewRow]:
         """The nodes, as in `Overview`."""
         return [
-            NodeOverviewRow(
-                node.name, node.names[0], node.port, node.cpus, min(node.load, node.cpus), node.peer is not None
-            )
+            NodeOverviewRow(node.name, node.names[0], node.port, node.cpus, node.busy(), node.peer is not None)
             for node in self._state.nodes.values()
         ]
 
@@ -260,6 +258,11 @@ class Dispatch:
         """No usable node at an expected address, with the reason; '' withdraws the report."""
         self._reminders.problem(place, text)
         return []
+
+    @property
+    def unreachable(self) -> dict[str, str]:
+        """The addresses that were named, or known from before, and have no usable node, with the reasons."""
+        return self._reminders.addresses
 
     # Time
 

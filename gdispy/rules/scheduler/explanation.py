@@ -102,7 +102,7 @@ def _is_usable(node: NodeRecord, computation: Computation, task: Task) -> bool:
 
 def _busy(turns: Turns, computation: Computation, nodes: list[NodeRecord]) -> list[str]:
     """The nodes that could run it are busy: with whose jobs, and what is this client's share."""
-    cpus, load = sum(node.cpus for node in nodes), sum(min(node.load, node.cpus) for node in nodes)
+    cpus, load = sum(node.cpus for node in nodes), sum(node.busy() for node in nodes)
     own = sum(node.assignments[computation.id].load for node in nodes)
     where = f"{len(nodes)} nodes" if len(nodes) > 1 else nodes[0].place
     text = f"a free CPU: {load:,} of {cpus:,} CPUs of {where} are busy, {min(own, load):,} of them with its own jobs"

@@ -31,6 +31,8 @@ LEASE = 30.0
 ATTEMPTS = 3
 #: Maximum number of lost nodes that are remembered.
 GIVEN_UP_LIMIT = 4096
+#: Why a node is lost that has announced that it is being stopped.
+_STOPPED = "it was stopped"
 
 
 class Membership:
@@ -100,6 +102,9 @@ class Membership:
 
     def gone(self, peer: Peer, now: float) -> Effects:
         """The connection to a node has ended; the node may return within the lease."""
+        return self._disconnect(peer, now, "it is gone")
+
+    def _disconnect(self, peer: Peer, now: float, why: str) -> Effects:
         node = self._by_peer.pop(peer, None)
         if node is None:
             return []
@@ -114,7 +119,7 @@ class Membership:
             if node.instance in computation.releasing:
                 effects += self._provisioning.confirm_release(node, computation)
         if not any(each.placed or each.shown.owed for each in node.assignments.values()):
-            effects += self.lose(node, now, "it is gone")
+            effects += self.lose(node, now, why)
         self._wide_jobs.review(now)
         return effects + self._placement.place(now)
 
@@ -137,9 +142,9 @@ class Membership:
     def left(self, peer: Peer, now: float) -> Effects:
         """A node has announced that it is being stopped: it will not return, and its jobs have ended with it."""
         node = self._by_peer.get(peer)
-        effects = self.gone(peer, now)
+        effects = self._disconnect(peer, now, _STOPPED)
         if node is not None:
-            effects += self._lose_if_known(node, now, "it was stopped")
+            effects += self._lose_if_known(node, now, _STOPPED)
         return effects + self._placement.place(now)
 
     def _lose_if_known(self, node: NodeRecord, now: float, why: str) -> Effects:
@@ -203,6 +208,7 @@ class Membership:
     def lose(self, node: NodeRecord, now: float, why: str) -> Effects:
         """Give up a node, and the jobs that it may have begun."""
         del self._state.nodes[node.instance]
+        self._state.lost_nodes += why != _STOPPED
         node.move(NodeStage.LOST)
         self._is_back(node)
         self._given_up[node.instance] = True

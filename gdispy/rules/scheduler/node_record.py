@@ -173,6 +173,8 @@ class NodeRecord:
     def remove(self, assignment: Assignment, job: JobId) -> None:
         """Undo `put`."""
         task = assignment.placed.pop(job)
+        if assignment.running:
+            assignment.running.discard(job)
         task.node = None
         cpus = task.cpus
         assignment.load -= cpus
@@ -180,6 +182,13 @@ class NodeRecord:
         assignment.owner.load -= cpus
         self.load -= cpus
         self.bulk -= task.size
+
+    def busy(self) -> int:
+        """CPUs in use. Jobs that run when the node offers fewer CPUs, or none, continue."""
+        reported = sum(
+            each.placed[job].cpus for each in self.assignments.values() if each.running for job in each.running
+        )
+        return max(reported, min(self.load, self.cpus))
 
     def forget(self, assignment: Assignment) -> None:
         """Remove all jobs of a computation."""

@@ -242,6 +242,7 @@ class NodeReports:
         assignment = node.assignments.get(message.computation)
         if assignment is None or not all(job in assignment.placed for job in message.jobs):
             return []
+        assignment.note_running(message.jobs)
         client = self._state.computations[message.computation].client
         return [Send(client, replace(message, address=node.names[0], node=node.instance))]
 

@@ -22,6 +22,8 @@ class SchedulerState:
         self.computations: dict[ComputationId, Computation] = {}
         #: From their first connection until they are lost.
         self.nodes: dict[Instance, NodeRecord] = {}
+        #: The number of nodes that were lost without having been stopped.
+        self.lost_nodes = 0
         #: Files that clients have sent to nodes and that are not confirmed: (computation, question) -> node.
         self.deliveries: dict[tuple[ComputationId, int], NodeRecord] = {}
         self.timers = Timers()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from typing import Any
 
 import pytest
 
@@ -25,6 +26,15 @@ def raised(error: BaseException, cancelled: bool = False) -> str:
         raise error
     except BaseException as caught:
         return describe(caught, cancelled)
+
+
+def raised_by(function: Any, *values: Any) -> str:
+    """The text of an exception of a built-in function, which has no frame."""
+    try:
+        function(*values)
+    except Exception as caught:
+        return describe(caught.with_traceback(None), False)
+    raise AssertionError("nothing was raised")
 
 
 @pytest.mark.parametrize(
@@ -56,6 +66,12 @@ def raised(error: BaseException, cancelled: bool = False) -> str:
         (ABANDONED, "The scheduler does not take the job: the client may have 5 jobs here.\n", "refused"),
         (ABANDONED, "something else", "other"),
         (TERMINATED, "", "other"),
+        (TERMINATED, raised_by(int, "x"), "exception"),
+        (TERMINATED, "KeyboardInterrupt\n", "exception"),
+        (TERMINATED, "package.module.Error: the text\n", "exception"),
+        (TERMINATED, "it used 300 bytes of memory, and the limit of this node is 200\n", "memory"),
+        (TERMINATED, "it used 3.0 s of CPU time, and its limit (dispy_cpu_time) is 2 s\n", "time_limit"),
+        (TERMINATED, "it had 300 processes, and the limit of this node is 200\n", "other"),
         (TERMINATED, "The result of the job cannot be pickled: ...\n", "other"),
     ],
 )

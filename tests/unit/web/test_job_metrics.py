@@ -41,11 +41,12 @@ def test_jobs_are_counted_by_outcome_and_reason() -> None:
     texts = ["", "Traceback (most recent call last):\n", "", "", "The node x that ran the job is lost: y.\n"]
     made.count("f", statuses, texts, [1.0, 2.0, 3.0, 0.0, 0.0], [2.0, 4.0, 3.5, 9.0, 9.0], [0.5] * 5, [10.0] * 5)
     assert made.ended == {
-        ("f", "finished", ""): 2,
-        ("f", "failed", "exception"): 1,
-        ("f", "cancelled", "cancel"): 1,
-        ("f", "abandoned", "node_lost"): 1,
+        ("finished", ""): 2,
+        ("failed", "exception"): 1,
+        ("cancelled", "cancel"): 1,
+        ("abandoned", "node_lost"): 1,
     }
+    assert made.ended_of == {("f", *kind): count for kind, count in made.ended.items()}
     assert sum(made.ran.counts) == 3 and made.ran.total == pytest.approx(3.5)
     assert sum(made.queued.counts) == 3 and made.queued.total == pytest.approx(0.5 + 1.5 + 2.5)
     assert sum(made.returned.counts) == 3 and made.returned.total == pytest.approx(8 + 6 + 6.5)
@@ -61,11 +62,11 @@ def test_jobs_whose_arrival_is_not_known_have_no_time_in_the_queue() -> None:
 
 def test_names_of_computations_are_bounded_and_plain() -> None:
     made = JobMetrics(2)
-    names = ["/home/somebody/a job\n{x}.sh", "f", "g", "f", "", "other/f"]
-    assert [made.label(name) for name in names] == ["a_job__x_.sh", "f", OTHERS, "f", OTHERS, "f"]
+    names = ["/home/somebody/a job\n{x}é.sh", "f", "g", "f", "", "other/f"]
+    assert [made.label(name) for name in names] == ["a_job__x_é.sh", "f", OTHERS, "f", OTHERS, "f"]
     for number in range(1000):
         assert made.label(f"/{number}/f") == "f"
         assert made.label(f"h{number}") == OTHERS
-    assert len(made._labels) <= 8 and made.labels == [("a_job__x_.sh",), ("f",)]
+    assert len(made._labels) <= 8 and made.labels == [("a_job__x_é.sh",), ("f",)]
     assert len(JobMetrics().label("x" * 1000)) == 60
     assert JobMetrics(0).label("f") == "" and JobMetrics(0).labels == []

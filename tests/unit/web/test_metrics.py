@@ -46,8 +46,9 @@ def test_counts_gauges_and_histograms_are_there() -> None:
     text = "Traceback (most recent call last):\nsecret"
     made.metrics.count("f", [FINISHED, TERMINATED], ["", text], [5.0, 5.0], [5.5, 7.0], [1.0, 1.0], [8.0, 8.0])
     found = samples(made)
-    assert found["gdispy_jobs_ended_total{computation=f,outcome=finished,reason=}"] == 1
-    assert found["gdispy_jobs_ended_total{computation=f,outcome=failed,reason=exception}"] == 1
+    for name, computation in (("jobs", ""), ("computation_jobs", "computation=f,")):
+        assert found[f"gdispy_{name}_ended_total{{{computation}outcome=finished,reason=}}"] == 1
+        assert found[f"gdispy_{name}_ended_total{{{computation}outcome=failed,reason=exception}}"] == 1
     assert found["gdispy_jobs_waiting{computation=f}"] == 3
     assert found["gdispy_cpus{}"] == 8
     assert found["gdispy_sent_bytes_total{to=nodes}"] == 5

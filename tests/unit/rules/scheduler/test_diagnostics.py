@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from gdispy.protocol.ids import Instance
+from gdispy.protocol.messages import NO_LIMIT
 from gdispy.rules.scheduler.assignment import Assignment, Use
 from gdispy.rules.scheduler.diagnostics import (
     LOADING,
@@ -17,6 +18,7 @@ from gdispy.rules.scheduler.diagnostics import (
     noted,
     problems,
     slow_nodes,
+    state_of,
     too_wide,
     trouble,
     without_place,
@@ -240,18 +242,23 @@ def test_node_has_one_state() -> None:
     made = Made()
     node = made.nodes[0]
     assert node_state(node, 0.0, 30.0) == "ready"
+    assert state_of(node) == "ready"
+    node.offer.allow(0)
+    assert node_state(node, 0.0, 30.0) == "drained; it was drained at the scheduler"
+    assert state_of(node) == "drained"
+    node.offer.allow(NO_LIMIT)
     node.cpus = 0
-    assert node_state(node, 0.0, 30.0) == "not used: its CPUs were set to 0 at the scheduler"
     node.offer.change(0, "")
+    assert state_of(node) == "no_cpus"
     assert node_state(node, 0.0, 30.0) == "offers no CPUs"
     node.offer.change(0, "stopped, the disk \x1b is full")
     assert node_state(node, 0.0, 30.0) == r"offers no CPUs: stopped, the disk \x1b is full"
     node.stage = NodeStage.JOINED
     assert node_state(node, 0.0, 30.0) == "connected; it has not reported its jobs yet"
     node.silent = True
-    assert node_state(node, 0.0, 30.0) == "silent: no heartbeat at present"
+    assert node_state(node, 0.0, 30.0) == "silent: no heartbeat at present" and state_of(node) == "silent"
     node.peer, node.lost_at = None, 42.0
-    assert node_state(node, 20.0, 30.0) == "away for 8 s; its jobs are given up in 22 s"
+    assert node_state(node, 20.0, 30.0) == "away for 8 s; its jobs are given up in 22 s" and state_of(node) == "away"
 
 
 def test_node_that_is_drained_tells_what_is_still_there() -> None:
@@ -260,7 +267,8 @@ def test_node_that_is_drained_tells_what_is_still_there() -> None:
     made.nodes[0].put(made.first, job)
     made.nodes[0].offer.change(0, "draining")
     assert node_state(made.nodes[0], 0.0, 30.0) == "draining: 1 job still here"
+    assert state_of(made.nodes[0]) == "draining"
     made.nodes[0].remove(made.first, job.job)
-    assert node_state(made.nodes[0], 0.0, 30.0) == "drained"
+    assert node_state(made.nodes[0], 0.0, 30.0) == state_of(made.nodes[0]) == "drained"
     made.nodes[0].offer.change(0, "draining, service hours")
     assert node_state(made.nodes[0], 0.0, 30.0) == "drained; offers no CPUs: service hours"
