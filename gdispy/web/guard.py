@@ -33,6 +33,22 @@ WINDOW = 60.0
 ADDRESSES = 1024
 #: Bytes of the random values.
 KEY_BYTES = 32
+#: Headers that proxies add to the requests of others, and what the names of further ones begin with.
+PROXY_HEADERS = frozenset(
+    {
+        "forwarded",
+        "via",
+        "x-real-ip",
+        "x-client-ip",
+        "x-cluster-client-ip",
+        "cf-connecting-ip",
+        "true-client-ip",
+        "fly-client-ip",
+    }
+)
+PROXY_PREFIX = "x-forwarded"
+
+_WRONG_TOKEN = "the token is wrong: use the URL that was printed when the page was started"
 
 
 class Refused(Exception):
@@ -136,34 +152,41 @@ class Guard:
         if not _equal(headers.get("x-gdispy-page", ""), session.page_key):
             raise Refused(403, "the header X-Gdispy-Page is missing or wrong: reload the page")
 
-    def check_reader(self, headers: Mapping[str, str], own: str, address: str, now: float) -> None:
+    def check_reader(self, headers: Mapping[str, str], own: str, address: str, now: float) -> bool:
         """Refuse a request for metrics. `own` is their token; without one, they are for programs on this machine that
-        ask directly. The token of the page is accepted, too. Raises Refused."""
+        ask directly. The token of the page is accepted, too. Returns whether a token was sent. Raises Refused."""
+        how = "the token of --metrics_token_file, or that of the page,"
         sent = headers.get("authorization")
         if sent is not None:
             if not _equal(_token_of(sent), own):
-                self._check_token(_token_of(sent), address, now)
-            return
+                self._check_token(_token_of(sent), address, now, f"the token is wrong: send {how} as a bearer token")
+            return True
         self.check_source(headers)
         # A reverse proxy on this machine passes on requests of others.
-        is_passed_on = any(name in headers for name in ("forwarded", "x-forwarded-for", "x-real-ip", "via"))
-        if own or is_passed_on or not _is_loopback(address):
-            how = "the token of the metrics" if own else "the token of the page, or that of --metrics_token_file"
+        if own or _is_passed_on(headers) or not _is_loopback(address):
             raise Refused(401, f"send {how} in the header Authorization: Bearer TOKEN")
+        return False
 
-    def _check_token(self, token: str, address: str, now: float) -> None:
+    def _check_token(self, token: str, address: str, now: float, wrong: str = _WRONG_TOKEN) -> None:
+        """`wrong` is the reason for refusing a wrong token."""
         count, ends = self._failures.pop(address, (0, 0.0))
         if now >= ends:
             count, ends = 0, now + WINDOW
-        is_full = count >= FAILURES
-        if (not is_full or _is_loopback(address)) and _equal(token, self._token):
+        is_full, is_here = count >= FAILURES, _is_loopback(address)
+        if (not is_full or is_here) and _equal(token, self._token):
             return
         self._failures[address] = min(count + 1, FAILURES), ends
         if len(self._failures) > ADDRESSES:
             self._failures.popitem(last=False)
         if is_full:
-            raise Refused(429, f"too many wrong tokens: wait {ends - now:.0f} s")
-        raise Refused(403, "the token is wrong: use the URL that was printed when the page was started")
+            how = "send the right one, or wait" if is_here else "wait"
+            raise Refused(429, f"too many wrong tokens: {how} {ends - now:.0f} s")
+        raise Refused(403, wrong)
+
+
+def _is_passed_on(headers: Mapping[str, str]) -> bool:
+    """Whether a proxy has added a header. One that adds none cannot be recognized."""
+    return any(name in PROXY_HEADERS or name.startswith(PROXY_PREFIX) for name in headers)
 
 
 def _equal(given: str, wanted: str) -> bool:

@@ -46,10 +46,10 @@ HEADERS = [
     ("Cross-Origin-Resource-Policy", "same-origin"),
     ("Permissions-Policy", "camera=(), geolocation=(), microphone=()"),
 ]
-
-
-class Incomplete(Refused):
-    """A request whose body is shorter than it was said to be. Its connection ends: what follows could be either."""
+#: The header of an answer after which the connection ends.
+CLOSE = ("Connection", "close")
+#: That of an answer that nothing keeps.
+NO_STORE = ("Cache-Control", "no-store")
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Request:
             return bytes(self._input.read(BODY_LIMIT))
         except OSError:
             self._input.content_length = 0  # It is not waited for again.
-            raise Incomplete(400, "the request is shorter than its Content-Length") from None
+            raise Refused(400, "the request is shorter than its Content-Length") from None
 
     def json(self) -> dict[str, Any]:
         """The body as an object of JSON. Raises Refused."""
@@ -134,13 +134,19 @@ class Answer:
     code: int = 200
     kind: str = "application/json"
     #: Besides `HEADERS`.
-    headers: tuple[tuple[str, str], ...] = (("Cache-Control", "no-store"),)
+    headers: tuple[tuple[str, str], ...] = (NO_STORE,)
 
-    def send(self, start: Start) -> Iterable[bytes]:
+    def send(self, start: Start, has_body: bool = True) -> Iterable[bytes]:
+        """Send it, without its body as the answer to HEAD. A refusal ends its connection, so that each refused request
+        costs its sender a connection."""
         headers = [("Content-Type", self.kind), *HEADERS, *self.headers]
+        if self.code >= 400:
+            headers.append(CLOSE)
         if isinstance(self.body, bytes):
             headers.append(("Content-Length", str(len(self.body))))
         start(f"{self.code} {_REASONS[self.code]}", headers)
+        if not has_body:
+            return []
         return [self.body] if isinstance(self.body, bytes) else self.body
 
 
@@ -157,7 +163,7 @@ def action_of(order: dict[str, Any], actions: Mapping[str, Action]) -> Action:
 
 def json_answer(value: object, code: int = 200, headers: tuple[tuple[str, str], ...] = ()) -> Answer:
     """An answer that scripts of the page read."""
-    return Answer(dumps(value).encode(), code, headers=(("Cache-Control", "no-store"), *headers))
+    return Answer(dumps(value).encode(), code, headers=(NO_STORE, *headers))
 
 
 def dumps(value: object) -> str:

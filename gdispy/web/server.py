@@ -7,6 +7,8 @@ Invariants:
 2. An action needs a view that allows it, a session, and its key in a header.
 3. A browser that reads slowly delays only itself: each stream is made when its browser has taken the previous part.
 4. What is sent does not depend on other browsers: each stream knows what its browser has.
+5. Those without a session or a token cannot keep out others: they have at most `STRANGERS` connections, of which the
+   oldest is closed, each has one refusal, and answers take turns.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import gevent
-from gevent import socket
+from gevent import socket, ssl
 from gevent.pywsgi import WSGIHandler, WSGIServer
 
 from gdispy import config
@@ -35,7 +37,7 @@ from gdispy.transport.interfaces import main_address
 from gdispy.transport.tls import Tls
 from gdispy.web import assets
 from gdispy.web.guard import KEY_BYTES, Guard, Refused
-from gdispy.web.request import BODY_LIMIT, Answer, Environ, Incomplete, Request, Start, dumps, json_answer
+from gdispy.web.request import BODY_LIMIT, CLOSE, NO_STORE, Answer, Environ, Request, Start, dumps, json_answer
 
 if TYPE_CHECKING:
     from gdispy.web.metrics import Source
@@ -50,8 +52,15 @@ STREAMS = 32
 CONNECTIONS = 128
 #: Of these connections, those without a session.
 STRANGERS = 64
+#: Connections that may wait to be accepted.
+BACKLOG = 1024
 #: Seconds that a connection may take to send a request, or to take a part of an answer.
 SLOWEST = 30.0
+#: The same for one without a session to take a part of an answer, and for any to begin TLS.
+SLOWEST_STRANGER = 5.0
+#: Seconds for which the text of the metrics is kept, and the number of formats of which it is made meanwhile.
+METRICS_INTERVAL = 1.0
+FORMATS = 4
 
 
 class View(Protocol):
@@ -91,10 +100,46 @@ class _Strangers:
         if len(self._sockets) > STRANGERS:
             _, oldest = self._sockets.popitem(last=False)
             with contextlib.suppress(OSError):
-                oldest.shutdown(native_socket.SHUT_RDWR)
+                # Not the method of a socket of TLS, which takes its state from a greenlet that waits for it.
+                socket.socket.shutdown(oldest, native_socket.SHUT_RDWR)
 
     def remove(self, place: tuple[str, str]) -> None:
         self._sockets.pop(place, None)
+
+    def __contains__(self, place: tuple[str, str]) -> bool:
+        return place in self._sockets
+
+
+class _Metrics:
+    """The text of the metrics, made once for all that read it."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        #: By content type.
+        self._texts: dict[str, bytes] = {}
+        self._until = 0.0
+
+    def text(self, accept: str) -> tuple[bytes, str]:
+        """The text and its content type; `accept` is the header of the request. Raises Refused."""
+        try:  # An extra.
+            from prometheus_client.exposition import choose_encoder
+
+            from gdispy.web.metrics import exposition
+        except ImportError:
+            raise Refused(404, "metrics need prometheus_client: pip install 'gdispy[metrics]'") from None
+        now = time.monotonic()
+        if now >= self._until:
+            self._texts.clear()
+            self._until = now + METRICS_INTERVAL
+        try:
+            kind = choose_encoder(accept)[1]
+        except (TypeError, ValueError):  # A version that is no number.
+            accept, kind = "", choose_encoder("")[1]
+        if kind not in self._texts and len(self._texts) >= FORMATS:
+            accept, kind = "", choose_encoder("")[1]  # Content types have versions, of which there are many.
+        if kind not in self._texts:
+            self._texts[kind], _ = exposition(self._source, accept)
+        return self._texts[kind], kind
 
 
 class _Handler(WSGIHandler):  # type: ignore[misc]
@@ -108,11 +153,27 @@ class _Handler(WSGIHandler):  # type: ignore[misc]
         self.socket.settimeout(SLOWEST)
         self._strangers.add(self._place, self.socket)
         try:
+            if isinstance(self.socket, ssl.SSLSocket):
+                with gevent.Timeout(SLOWEST_STRANGER, TimeoutError("it has not begun TLS")):
+                    self.socket.do_handshake()
             super().handle()
-        except OSError as error:  # The other side has left.
+        except OSError as error:  # The other side has left, or has not begun TLS.
             logger.debug("page: %s: %s", self._place[0], error)
         finally:
             self._strangers.remove(self._place)
+
+    def handle_one_request(self) -> Any:
+        result = super().handle_one_request()
+        if result is True:
+            gevent.sleep(0)  # What has been sent with this request is answered after requests of others.
+        return result
+
+    def _sendall(self, data: bytes) -> None:
+        self.socket.settimeout(SLOWEST_STRANGER if self._place in self._strangers else SLOWEST)
+        try:
+            super()._sendall(data)
+        finally:
+            self.socket.settimeout(SLOWEST)
 
     def read_request(self, raw_requestline: str) -> Any:
         # What is raised here, but no ValueError, pywsgi writes to standard error.
@@ -150,7 +211,7 @@ class _Handler(WSGIHandler):  # type: ignore[misc]
 
 
 class _Server(WSGIServer):  # type: ignore[misc]
-    """A failed handshake of TLS, such as a request without it, is not written to standard error."""
+    """What is wrong with TLS is not written to standard error."""
 
     def wrap_socket_and_handle(self, client_socket: socket.socket, address: tuple[object, ...]) -> None:
         try:
@@ -180,7 +241,7 @@ class PageServer:
         self._tls = None if self._is_local else _for_network(tls, host)
         self._host, self._port = host, port
         self.token = token or secrets.token_urlsafe(KEY_BYTES)
-        self._source, self._metrics_token = source, metrics_token
+        self._metrics_of, self._metrics_token = None if source is None else _Metrics(source), metrics_token
         self._assets = assets.load()
         self._texts: dict[str, str] = {}
         self._texts_until = 0.0
@@ -199,6 +260,7 @@ class PageServer:
         self._open_routes: dict[tuple[str, str], Route] = {
             ("POST", "/api/login"): self._log_in,
             ("GET", "/metrics"): self._metrics,
+            ("HEAD", "/metrics"): self._metrics,
         }
 
     def add_routes(self, routes: dict[tuple[str, str], Route]) -> None:
@@ -212,7 +274,9 @@ class PageServer:
         name = self._shown_host()
         own = frozenset({self._host, name, native_socket.gethostname(), native_socket.getfqdn()} - {""})
         self._guard = Guard(self.token, f"gdispy-{self._port}", self._tls is not None, own)
-        options = {"ssl_context": self._tls.for_servers} if self._tls is not None else {}
+        options: dict[str, object] = {}
+        if self._tls is not None:  # The handler begins TLS, as one of the strangers.
+            options = {"ssl_context": self._tls.for_servers, "do_handshake_on_connect": False}
         self._server = _Server(
             listener,
             self._serve,
@@ -259,12 +323,11 @@ class PageServer:
         try:
             answer = self._answer(Request.of(environ))
         except Refused as refusal:
-            ends = (("Connection", "close"),) if isinstance(refusal, Incomplete) else ()
-            answer = json_answer({"error": refusal.reason}, refusal.code, ends)
+            answer = json_answer({"error": refusal.reason}, refusal.code)
         except Exception as error:
             self._log.log_failure(logging.ERROR, type(error), error, "gdispy: a defect in the page")
             answer = json_answer({"error": "the page has failed, see the log of gdispy"}, 500)
-        return answer.send(start)
+        return answer.send(start, environ["REQUEST_METHOD"] != "HEAD")
 
     def _answer(self, request: Request) -> Answer:
         own = self._open_routes.get((request.method, request.path))
@@ -302,16 +365,13 @@ class PageServer:
         return json_answer({"page_key": session.page_key}, headers=(cookie,))
 
     def _metrics(self, request: Request) -> Answer:
-        self._guard.check_reader(request.headers, self._metrics_token, request.address, time.monotonic())
-        self._strangers.remove((request.address, request.port))
-        if self._source is None:
+        has_token = self._guard.check_reader(request.headers, self._metrics_token, request.address, time.monotonic())
+        if has_token:
+            self._strangers.remove((request.address, request.port))
+        if self._metrics_of is None:
             raise Refused(404, "this page has no metrics")
-        try:
-            from gdispy.web.metrics import exposition  # An extra.
-        except ImportError:
-            raise Refused(404, "metrics need prometheus_client: pip install 'gdispy[metrics]'") from None
-        text, kind = exposition(self._source, request.headers.get("accept", ""))
-        return Answer(text, kind=kind)
+        text, kind = self._metrics_of.text(request.headers.get("accept", ""))
+        return Answer(text, kind=kind, headers=(NO_STORE,) if has_token else (NO_STORE, CLOSE))
 
     def _act(self, request: Request) -> Answer:
         if not self._view.admin:
@@ -336,7 +396,7 @@ class PageServer:
     def _events(self, request: Request) -> Answer:
         if self._streams >= STREAMS or self._is_closed:
             raise Refused(503, "too many pages are open: this one asks from time to time")
-        headers = (("Cache-Control", "no-store"), ("X-Accel-Buffering", "no"))
+        headers = (NO_STORE, ("X-Accel-Buffering", "no"))
         return Answer(self._stream(), kind="text/event-stream", headers=headers)
 
     def _stream(self) -> Iterator[bytes]:
@@ -369,7 +429,7 @@ def _file(found: assets.Asset, request: Request) -> Answer:
     headers = (("Cache-Control", "no-cache"), ("ETag", found.tag))
     if request.headers.get("if-none-match") == found.tag:
         return Answer(b"", 304, found.kind, headers)
-    return Answer(found.content if request.method == "GET" else b"", 200, found.kind, headers)
+    return Answer(found.content, 200, found.kind, headers)
 
 
 def _for_network(tls: Tls | None, host: str) -> Tls:
@@ -393,7 +453,7 @@ def _listen(host: str, port: int) -> socket.socket:
         raise ConfigError(f"the page cannot be served at {host!r}: {error}") from None
     try:
         listener.bind((host, port))
-        listener.listen(CONNECTIONS)
+        listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
         text = f"the page cannot be served at {Address(host, port)}: {error.strerror}"

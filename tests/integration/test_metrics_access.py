@@ -11,6 +11,7 @@ import pytest
 
 from gdispy import JobCluster
 from gdispy.hub import Hub
+from gdispy.web import server as server_module
 from gdispy.web.gauges import Gauge, single
 from gdispy.web.guard import FAILURES
 from gdispy.web.job_metrics import JobMetrics
@@ -27,8 +28,10 @@ class Figures:
 
     def __init__(self) -> None:
         self.metrics = JobMetrics()
+        self.reads = 0
 
     def gauges(self) -> Iterable[Gauge]:
+        self.reads += 1
         return [single("cpus", "CPUs.", 5)]
 
 
@@ -42,9 +45,12 @@ def served(source: Figures | None, token: str) -> Iterator[PageServer]:
         Hub.get().call(made.close)
 
 
+def connected(made: PageServer) -> http.client.HTTPConnection:
+    return http.client.HTTPConnection("127.0.0.1", int(made.address.rstrip("/").rpartition(":")[2]), timeout=20)
+
+
 def ask(made: PageServer, path: str = "/metrics", **headers: str) -> tuple[int, str]:
-    connection = http.client.HTTPConnection("127.0.0.1", int(made.address.rstrip("/").rpartition(":")[2]), timeout=20)
-    with contextlib.closing(connection):
+    with contextlib.closing(connected(made)) as connection:
         connection.request("GET", path, headers=headers)
         answer = connection.getresponse()
         return answer.status, answer.read().decode()
@@ -103,10 +109,55 @@ def test_defect_in_counting_does_not_concern_the_jobs(
 
 
 def test_other_methods_are_refused() -> None:
+    with served(Figures(), "") as made, contextlib.closing(connected(made)) as connection:
+        connection.request("POST", "/metrics", body=b"x")
+        assert connection.getresponse().status == 405
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/", "/main.js"])
+def test_head_is_answered_as_get_without_the_body(path: str) -> None:
+    with served(Figures(), TOKEN) as made, contextlib.closing(connected(made)) as connection:
+        lengths = []
+        for method in ("HEAD", "GET"):
+            connection.request(method, path, headers={"Authorization": f"Bearer {TOKEN}"})
+            answer = connection.getresponse()
+            content = answer.read()
+            lengths.append(answer.getheader("Content-Length"))
+            assert answer.status == 200 and bool(content) == (method == "GET")
+        assert lengths[0] == lengths[1] == str(len(content))
+
+
+@pytest.mark.parametrize("token", ["", TOKEN, "token-of-the-page"])
+def test_connection_goes_on_after_metrics_only_for_those_with_a_token(token: str) -> None:
+    with served(Figures(), TOKEN if token else "") as made, contextlib.closing(connected(made)) as connection:
+        connection.request("GET", "/metrics", headers={"Authorization": f"Bearer {token}"} if token else {})
+        answer = connection.getresponse()
+        assert (answer.status, answer.getheader("Connection")) == (200, None if token else "close") and answer.read()
+
+
+def test_text_is_made_once_for_all_readers_in_each_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "METRICS_INTERVAL", 1000.0)
+    source = Figures()
+    with served(source, "") as made:
+        first = ask(made)
+        assert [ask(made) for _ in range(5)] == [first] * 5
+        assert source.reads == 1
+        assert ask(made, Accept="application/openmetrics-text")[1].endswith("# EOF\n") and source.reads == 2
+        for number in range(100):  # The version is in the content type.
+            assert ask(made, Accept=f"application/openmetrics-text; version=1.{number}.1")[0] == 200
+        assert source.reads == server_module.FORMATS
+        assert ask(made) == first
+
+
+def test_text_is_made_again_after_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "METRICS_INTERVAL", 0.0)
+    source = Figures()
+    with served(source, "") as made:
+        assert [ask(made)[0] for _ in range(3)] == [200] * 3 and source.reads == 3
+
+
+@pytest.mark.parametrize("accept", ["application/openmetrics-text; version=x", "text/plain; version=x", "\xff,;=,"])
+def test_format_that_is_not_known_is_answered_in_the_plain_one(accept: str) -> None:
     with served(Figures(), "") as made:
-        connection = http.client.HTTPConnection(
-            "127.0.0.1", int(made.address.rstrip("/").rpartition(":")[2]), timeout=20
-        )
-        with contextlib.closing(connection):
-            connection.request("POST", "/metrics", body=b"x")
-            assert connection.getresponse().status == 405
+        code, text = ask(made, Accept=accept)
+        assert code == 200 and "gdispy_cpus 5.0\n" in text

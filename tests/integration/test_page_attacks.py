@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -16,7 +17,9 @@ from gdispy.errors import ConfigError
 from gdispy.hub import Hub
 from gdispy.transport.tls import tls_files
 from gdispy.web import server as server_module
+from gdispy.web.gauges import Gauge
 from gdispy.web.guard import FAILURES, Refused
+from gdispy.web.job_metrics import JobMetrics
 from gdispy.web.request import BODY_LIMIT, Request
 from gdispy.web.server import PageServer
 from tests.support.pages import PageClient
@@ -53,6 +56,18 @@ class FakeView:
             raise Refused(400, "not possible")
         self.orders.append(order)
         return "done"
+
+
+class Many:
+    """Metrics whose text takes a while to make."""
+
+    role = "program"
+
+    def __init__(self) -> None:
+        self.metrics = JobMetrics()
+
+    def gauges(self) -> Iterable[Gauge]:
+        return [Gauge("nodes", "Nodes.", ("state",), {(str(number),): 1.0 for number in range(1000)})]
 
 
 class Made:
@@ -229,6 +244,7 @@ def test_garbage_ends_its_own_connection_only(made: Made, data: bytes, capfd: py
 
 HEAD = "POST /api/act HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nAuthorization: Bearer "
 NEXT = b"GET /api/state HTTP/1.1\r\nHost: localhost\r\n\r\n"
+FILE = b"GET /main.js HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 @pytest.mark.parametrize(
@@ -359,3 +375,76 @@ def test_silent_connections_do_not_keep_out_others(made: Made) -> None:
             if number % 2:
                 sock.sendall(b"GET /api/state HTTP/1.1\r\nHost:")
         assert made.client.ask("/api/state")[0] == 200
+
+
+REFUSED = {
+    "no token": b"GET /api/state HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "wrong token": b"GET /api/state HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer x\r\n\r\n",
+    "another host": b"GET /api/state HTTP/1.1\r\nHost: evil.example\r\n\r\n",
+    "no such path": b"GET /none HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "method": b"HEAD /api/act HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "HTTP/1.0": b"GET /none HTTP/1.0\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("request_text", REFUSED.values(), ids=list(REFUSED))
+def test_refusal_ends_its_connection(made: Made, request_text: bytes) -> None:
+    answer = made.client.raw(request_text * 50, half_close=False)
+    assert answer.startswith(b"HTTP/1.1 4") and answer.count(b"HTTP/1.1 4") == 1
+    assert b"\r\nconnection: close\r\n" in answer.lower() and b"keep-alive" not in answer.lower()
+
+
+METRICS = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+@pytest.mark.parametrize("request_text", [METRICS, NEXT, FILE], ids=["metrics", "refused", "file"])
+def test_many_requests_of_strangers_who_do_not_read_do_not_keep_out_the_owner(request_text: bytes) -> None:
+    made = Made(source=Many())
+    try:
+        with contextlib.ExitStack() as stack:
+            for _ in range(200):
+                sock = stack.enter_context(socket.create_connection((made.client.host, made.client.port), timeout=20))
+                with contextlib.suppress(OSError):  # It may have been closed already.
+                    sock.sendall(request_text * 400)
+            assert made.client.ask("/api/state", within=5)[0] == 200
+            assert made.client.ask("/metrics", within=5)[0] == 200
+    finally:
+        Hub.get().call(made.server.close)
+
+
+def test_stranger_who_does_not_read_is_closed_soon(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "SLOWEST_STRANGER", 0.2)
+    with socket.create_connection((made.client.host, made.client.port), timeout=20) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.settimeout(20)
+        # Without an end, its sender sees that it is no longer read, and then that it is closed.
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            while True:
+                sock.sendall(FILE * 100)
+
+
+def test_connections_that_do_not_begin_tls_do_not_keep_out_others(tmp_path: Any) -> None:
+    certfile, keyfile = make_certificate(str(tmp_path), "localhost")
+    made = Made(host="0.0.0.0", tls=tls_files(certfile, keyfile, True, ""))
+    context = ssl.create_default_context(cafile=certfile)
+    context.check_hostname = False
+    try:
+        with contextlib.ExitStack() as stack:
+            for _ in range(200):
+                stack.enter_context(socket.create_connection(("127.0.0.1", made.server._port), timeout=20))
+            connection = http.client.HTTPSConnection("127.0.0.1", made.server._port, timeout=5, context=context)
+            with contextlib.closing(connection):
+                connection.request("GET", "/api/state", headers={"Authorization": f"Bearer {made.server.token}"})
+                assert connection.getresponse().status == 200
+    finally:
+        Hub.get().call(made.server.close)
+
+
+def test_connection_that_does_not_begin_tls_is_closed_soon(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "SLOWEST_STRANGER", 0.2)
+    made = Made(host="0.0.0.0", tls=tls_files(*make_certificate(str(tmp_path), "localhost"), True, ""))
+    try:
+        with socket.create_connection(("127.0.0.1", made.server._port), timeout=20) as sock:
+            assert sock.recv(1) == b""
+    finally:
+        Hub.get().call(made.server.close)

@@ -25,13 +25,15 @@ class PageClient:
         body: object = None,
         headers: dict[str, str] | None = None,
         token: bool = True,
+        within: float = 20,
     ) -> tuple[int, Any, dict[str, str]]:
-        """The status, the answer (of JSON, else bytes), and its headers in lower case."""
+        """The status, the answer (of JSON, else bytes), and its headers in lower case. No part of
+        the answer may take longer than `within` seconds."""
         sent = {"Authorization": f"Bearer {self.token}"} if token else {}
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         if data is not None:
             sent["Content-Type"] = "application/json"
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=20)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=within)
         try:
             connection.request(method, path, data, {**sent, **(headers or {})})
             answer = connection.getresponse()

@@ -187,28 +187,66 @@ def test_session_is_valid_for_a_server_with_the_same_token_and_no_other() -> Non
 READERS = "token-of-the-metrics"
 
 
-def reads(own: str, address: str, **headers: str) -> None:
+def reads(own: str, address: str, **headers: str) -> bool:
     given = {name.replace("_", "-"): value for name, value in headers.items()}
-    guard().check_reader({"host": "127.0.0.1", **given}, own, address, 0.0)
+    return guard().check_reader({"host": "127.0.0.1", **given}, own, address, 0.0)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "127.0.0.9"])
 def test_metrics_are_for_programs_on_this_machine(address: str) -> None:
-    reads("", address)
+    assert not reads("", address)
     assert refused(lambda: reads("", "10.0.0.9")) == 401
-    assert refused(lambda: reads("", address, x_forwarded_for="10.0.0.9")) == 401
-    assert refused(lambda: reads("", address, forwarded="for=10.0.0.9")) == 401
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "forwarded",
+        "via",
+        "x_real_ip",
+        "x_forwarded_for",
+        "x_forwarded_host",
+        "x_forwarded_proto",
+        "x_forwarded",
+        "x_client_ip",
+        "x_cluster_client_ip",
+        "cf_connecting_ip",
+        "true_client_ip",
+        "fly_client_ip",
+    ],
+)
+def test_what_a_proxy_passes_on_does_not_come_from_this_machine(name: str) -> None:
+    assert refused(lambda: reads("", "127.0.0.1", **{name: "x"})) == 401
 
 
 def test_metrics_with_a_token_are_for_those_that_have_it() -> None:
     for address in ("127.0.0.1", "10.0.0.9"):
-        reads(READERS, address, authorization=f"Bearer {READERS}", host="prometheus.sees.this.name")
-        reads(READERS, address, authorization=f"Bearer {TOKEN}")
+        assert reads(READERS, address, authorization=f"Bearer {READERS}", host="prometheus.sees.this.name")
+        assert reads(READERS, address, authorization=f"Bearer {TOKEN}")
         assert refused(lambda address=address: reads(READERS, address)) == 401  # type: ignore[misc]
         for wrong in ("Bearer x", "Bearer ", "x", "Basic !", f"Bearer {READERS}x"):
             call = lambda address=address, wrong=wrong: reads(READERS, address, authorization=wrong)  # noqa: E731
             assert refused(call) == 403
     assert refused(lambda: reads("", "127.0.0.1", authorization="Bearer ")) == 403
+
+
+@pytest.mark.parametrize("own", ["", READERS])
+def test_reader_with_a_wrong_token_is_told_which_one_to_send(own: str) -> None:
+    with pytest.raises(Refused, match="send the token of --metrics_token_file") as caught:
+        reads(own, "127.0.0.1", authorization="Bearer x")
+    assert "URL" not in caught.value.reason
+
+
+def test_on_this_machine_the_right_token_is_asked_for_after_too_many_wrong_ones() -> None:
+    made = guard()
+    for address, wanted in (
+        ("127.0.0.1", "tokens: send the right one, or wait 60 s"),
+        ("10.0.0.9", "tokens: wait 60 s"),
+    ):
+        for _ in range(FAILURES):
+            refused(lambda address=address: made.log_in("x", address, 1.0))  # type: ignore[misc]
+        with pytest.raises(Refused, match=wanted):
+            made.log_in("x", address, 1.0)
 
 
 def test_other_sites_cannot_read_metrics() -> None:
