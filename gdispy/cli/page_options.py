@@ -6,7 +6,9 @@ Runs in a process that gevent has patched.
 from __future__ import annotations
 
 import argparse
+import logging
 import os
+import stat
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from gdispy.web.metrics import Source
     from gdispy.web.server import PageServer, View
 
+logger = logging.getLogger("gdispy")
 
 #: The port of dispy's web monitor.
 DISPY_PORT = 8181
@@ -83,7 +86,7 @@ def _token_in(path: str) -> str:
     """The token in a file, which is not that of the page. Raises ConfigError."""
     try:
         with open(path, encoding="utf-8") as file:
-            token = file.read(1000).strip()
+            token, mode = file.read(1000).strip(), os.fstat(file.fileno()).st_mode
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
@@ -91,6 +94,8 @@ def _token_in(path: str) -> str:
             f"{path} must have one line with a token of {SHORTEST_TOKEN} characters or more without spaces, such as "
             "that of: openssl rand -hex 32"
         )
+    if mode & stat.S_IROTH:  # A group may read it: that of Prometheus, which often runs as another user.
+        logger.warning("%s: all users of this machine can read the token of the metrics: chmod o-r %s", path, path)
     return token
 
 

@@ -50,6 +50,18 @@ def test_file_without_one_good_token_is_refused(tmp_path: Path, text: str) -> No
         read("--http", "0", "--metrics_token_file", str(tmp_path / "token"))
 
 
+@pytest.mark.parametrize(("mode", "is_warned"), [(0o600, False), (0o640, False), (0o644, True), (0o604, True)])
+def test_token_that_all_users_can_read_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, mode: int, is_warned: bool
+) -> None:
+    file = tmp_path / "token"
+    file.write_text("0123456789abcdef0123456789abcdef\n")
+    file.chmod(mode)
+    assert read("--http", "0", "--metrics_token_file", str(file)) is not None
+    assert (f"chmod o-r {file}" in caplog.text) == is_warned
+    assert "0123456789" not in caplog.text
+
+
 def test_options_of_metrics_that_cannot_hold_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
         read("--http", "0", "--metrics_token_file", str(tmp_path / "none"))
