@@ -302,16 +302,16 @@ class ProgramView:
 
     def _running(self, query: job_lists.Query) -> list[dict[str, object]]:
         found: list[tuple[dict[str, object], WatchedJob]] = []
-        for watch in self.watches:
-            for number, node in islice(watch.records.running.items(), job_lists.LOOKED_AT):
-                job = watch.engine.table.jobs.get(number)
-                if job is None:
-                    continue
-                known = watch.engine.nodes.get(node)
-                place = known.name if known is not None else job.ip_addr or ""
-                name = shown_id(job.id)
-                if query.fits((str(number), name, place)):
-                    found.append((_row(watch, number, name, STATUS_NAMES[job._status], place, job), (watch, job)))
+        for at, number, node in job_lists.running(query, [watch.records.running for watch in self.watches]):
+            watch = self.watches[at]
+            job = watch.engine.table.jobs.get(number)
+            if job is None:
+                continue
+            known = watch.engine.nodes.get(node)
+            place = known.name if known is not None else job.ip_addr or ""
+            name = shown_id(job.id)
+            if query.fits((str(number), name, place)):
+                found.append((_row(watch, number, name, STATUS_NAMES[job._status], place, job), (watch, job)))
         chosen = query.page(found)
         return self._with_arguments([row for row, _ in chosen], [job for _, job in chosen])
 
@@ -360,7 +360,7 @@ class ProgramView:
                 if watch.engine.cancel(job) == 0:
                     return f"job {number} is being cancelled"
                 return f"job {number} was cancelled before"
-        raise Refused(404, f"job {number} has ended")
+        raise Refused(404, f"there is no job {number} that waits or runs")
 
     def _cancel_all(self, order: dict[str, Any]) -> str:
         wanted = order.get("computation")

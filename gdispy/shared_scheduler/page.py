@@ -238,7 +238,7 @@ class SchedulerView:
             raise Refused(400, "job must be the number of a job")
         task = computation.tasks.get(JobId(job))
         if task is None:
-            raise Refused(404, f"job {job} has ended")
+            raise Refused(404, f"there is no job {job} that waits or runs")
         if task.cancelled:
             raise Refused(400, f"job {job} was cancelled before")
         return computation, proxy, task.job

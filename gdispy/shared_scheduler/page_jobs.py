@@ -9,7 +9,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
 from gdispy.protocol.ids import ComputationId, Instance, JobId
@@ -68,28 +68,26 @@ class SchedulerJobs:
             return query.answer(list(map(job_lists.failed_row, job_lists.failures(query, self.past.failures))))
         if query.kind == "ended":
             return query.answer(job_lists.ended(query, ((self.past, row) for row in self.past.newest())))
-        found = (row for row in self._running() if query.fits(_texts_of(row)))
+        found = (row for row in self._running(query) if query.fits(_texts_of(row)))
         return query.answer(list(query.page(list(islice(found, job_lists.LOOKED_AT)))))
 
     def _computations(self) -> list[Owned]:
         owners = owners_of(self._sharing)
         return [(each, owners.get(number)) for number, each in self._sharing.rules.state.computations.items()]
 
-    def _running(self) -> Iterator[dict[str, object]]:
+    def _running(self, query: Query) -> Iterator[dict[str, object]]:
         """Those that nodes have reported; short jobs are reported only when they have ended."""
-        left = job_lists.LOOKED_AT
-        for computation, proxy in self._computations():
-            started = proxy.mailbox.started(computation.id) if proxy is not None else {}
-            for number, message in islice(started.items(), left):
-                left -= 1
-                node = _running_at(computation, number, message)
-                if node is not None:
-                    row = _row(computation, proxy, number, "Running", node.name)
-                    yield {**row, "start": message.times[message.jobs.index(number)]}
+        computations = self._computations()
+        for at, number, message in job_lists.running(query, _reported(computations)):
+            computation, proxy = computations[at]
+            node = _running_at(computation, number, message)
+            if node is not None:
+                row = _row(computation, proxy, number, "Running", node.name)
+                yield {**row, "start": message.times[message.jobs.index(number)]}
 
     def _waiting(self, query: Query) -> dict[str, object]:
         computations = self._computations()
-        reported = [proxy.mailbox.started(each.id) if proxy is not None else {} for each, proxy in computations]
+        reported = _reported(computations)
 
         def row_of(at: int, number: JobId, task: Task) -> dict[str, object] | None:
             computation, proxy = computations[at]
@@ -115,6 +113,11 @@ def owner_of(sharing: SharedScheduler, computation: ComputationId) -> ClientProx
 
 def origin_of(computation: Computation | None, proxy: ClientProxy | None) -> Origin:
     return Origin(name_of(computation), proxy.mailbox.name if proxy is not None else "")
+
+
+def _reported(computations: Sequence[Owned]) -> list[Mapping[JobId, Started]]:
+    """The jobs that have started, by computation."""
+    return [proxy.mailbox.started(each.id) if proxy is not None else {} for each, proxy in computations]
 
 
 def _running_at(computation: Computation, number: JobId, started: Started) -> NodeRecord | None:

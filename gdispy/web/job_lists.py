@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple, TypeVar
 
@@ -50,6 +50,12 @@ class Query(NamedTuple):
             raise Refused(400, f"kind must be one of {', '.join(KINDS)}")
         return cls(kind, request.text("q").strip().lower()[:200], request.number("from", 0))
 
+    @property
+    def number(self) -> JobId | None:
+        """The number that is sought; None if it is no number of a job."""
+        is_number = self.sought.isascii() and self.sought.isdecimal() and len(self.sought) <= len(str(TABLE))
+        return JobId(int(self.sought)) if is_number else None
+
     def fits(self, texts: Iterable[str]) -> bool:
         return not self.sought or any(self.sought in text.lower() for text in texts)
 
@@ -63,14 +69,34 @@ class Query(NamedTuple):
         return {"kind": self.kind, "jobs": rows[:PAGE_ROWS], "from": self.begin, "next": after}
 
 
+def running(query: Query, tables: Sequence[Mapping[JobId, T]]) -> Iterator[tuple[int, JobId, T]]:
+    """What is looked through for a list of running jobs: the index of the table, the number and its value. A job whose
+    number is sought is the first."""
+    wanted = query.number
+    for at, table in enumerate(tables):
+        if wanted is not None and wanted in table:
+            yield at, wanted, table[wanted]
+    left = LOOKED_AT
+    for at, table in enumerate(tables):
+        for number, value in islice(table.items(), left):
+            left -= 1
+            if number != wanted:
+                yield at, number, value
+
+
 def waiting(
     query: Query, tables: Sequence[dict[JobId, T]], row_of: Callable[[int, JobId, T], R | None]
 ) -> tuple[list[R], int | None]:
     """Jobs of one table after the other, by number, and where the next page begins. `row_of` gets the index of the
     table, the number and the job, and returns None for jobs that are not shown. Numbers are given in the order of
-    submission, so the next page continues at a number, without passing those before it."""
+    submission, so the next page continues at a number, without passing those before it. A job whose number is sought is
+    on the first page, before all others."""
     first, begin = divmod(query.begin, TABLE)
-    rows: list[R] = []
+    wanted = query.number
+    # One fewer than the rows of a page, so that each page makes progress.
+    holders = [at for at, table in enumerate(tables) if wanted is not None and wanted in table][: PAGE_ROWS - 1]
+    found = [] if wanted is None or query.begin else [row_of(at, wanted, tables[at][wanted]) for at in holders]
+    rows = [row for row in found if row is not None]
     looked = 0
     for at in range(first, len(tables)):
         table, numbers = tables[at], _Numbers(tables[at])
@@ -79,7 +105,8 @@ def waiting(
             if looked >= LOOKED_AT or len(rows) == PAGE_ROWS:
                 return rows, at * TABLE + number
             job = table.get(number)
-            row = row_of(at, number, job) if job is not None else None
+            is_shown = number == wanted and at in holders
+            row = row_of(at, number, job) if job is not None and not is_shown else None
             if row is not None:
                 rows.append(row)
             number = numbers.after(number, job is not None)

@@ -119,14 +119,16 @@ def test_request_looks_through_a_bounded_number_of_jobs(
     monkeypatch.setattr(job_lists, "LOOKED_AT", 40)
     made = one(pass_gate)
     jobs = [made.submit(number, str(tmp_path / "gate")) for number in range(130)]
+    jobs[-1].id = "the last"
     last = jobs[-1]._number
     with made.serve_page() as page:
         client = PageClient(page.url)
         eventually(lambda: counts(client)["running"] == 1)
-        answer = client.get(f"/api/jobs?kind=waiting&q={last}")
+        assert numbers(client, f"kind=waiting&q={last}") == [last]  # A number is looked up.
+        answer = client.get("/api/jobs?kind=waiting&q=the+last")
         assert answer["jobs"] == [] and answer["next"] is not None
         while answer["next"] is not None:
-            answer = client.get(f"/api/jobs?kind=waiting&q={last}&from={answer['next']}")
+            answer = client.get(f"/api/jobs?kind=waiting&q=the+last&from={answer['next']}")
             if answer["jobs"]:
                 break
         assert [each["number"] for each in answer["jobs"]] == [last]
@@ -183,6 +185,13 @@ def test_wrong_actions_are_refused_with_a_reason(one: Make, order: dict[str, Any
     with made.serve_page(admin=True) as page:
         code, answer = PageClient(page.url).act(**order)
         assert code in (400, 404) and answer["error"]
+
+
+def test_job_that_never_was_is_not_said_to_have_ended(one: Make) -> None:
+    with one(abs).serve_page(admin=True) as page:
+        for job in (99_999_999, -1):
+            answer = PageClient(page.url).act(do="cancel", job=job)
+            assert answer == (404, {"error": f"there is no job {job} that waits or runs"})
 
 
 def test_closed_cluster_keeps_its_last_state_until_its_page_is_closed(cluster: Make) -> None:

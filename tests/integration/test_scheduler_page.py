@@ -139,6 +139,9 @@ def test_jobs_of_all_clients_are_listed_and_found(made: Made, tmp_path: Path) ->
     found = [(each["computation"], each["number"]) for each in (*first["jobs"], *second["jobs"])]
     assert found == [*(("pass_gate", job._number) for job in jobs[1:]), ("fail", last._number)]
     assert (len(first["jobs"]), second["next"]) == (50, None)
+    for job in jobs[1], jobs[-1]:
+        assert numbers(made, f"kind=waiting&q={job._number}")[0] == job._number
+    assert numbers(made, f"kind=running&q={jobs[0]._number}") == [jobs[0]._number]
     assert [each["computation"] for each in rows(made, "kind=waiting&q=fail")] == ["fail"]
     gate.touch()
     assert jobs[-1]() == 59 and last.wait(20)
@@ -172,6 +175,9 @@ def test_one_job_is_cancelled_and_jobs_that_wait_get_another_priority(made: Made
     assert jobs[1].wait(20) and jobs[1].status == jobs[1].Cancelled
     assert act("cancel", second) == act("priority", 10**9, priority=1) == act("cancel", 10**30) == 404
     assert act("cancel", True) == 400
+    for job in (second, 99_999_999, -1):
+        answer = made.client.act(do="cancel", job=job, computation=computation)[1]
+        assert answer == {"error": f"there is no job {job} that waits or runs"}
     gate.touch()
     cluster.wait()
     ended = eventually(lambda: numbers(made, "kind=ended"))

@@ -11,7 +11,7 @@ from gdispy.protocol.job_status import TERMINATED
 from gdispy.web import job_lists
 from gdispy.web.ended_jobs import EndedJobs, Origin
 from gdispy.web.guard import Refused
-from gdispy.web.job_lists import PAGE_ROWS, Query, waiting
+from gdispy.web.job_lists import PAGE_ROWS, Query, running, waiting
 from gdispy.web.request import Request
 from tests.unit.builders import ended, outcome
 
@@ -56,6 +56,42 @@ def test_numbers_that_are_gone_behind_long_jobs_are_passed_at_once(first: list[i
 def test_jobs_that_were_sent_again_are_listed_in_their_order() -> None:
     found, _ = listed([table(*range(100, 3000), *range(50))])
     assert sorted(found) == [(0, number) for number in (*range(50), *range(100, 3000))]
+
+
+@pytest.mark.parametrize("number", [0, 7, 99_999])
+def test_job_whose_number_is_sought_is_on_the_first_page_and_only_there(number: int) -> None:
+    tables = [table(*range(100_000)), table(*range(3)), table(number)]
+
+    def row_of(at: int, each: JobId, job: str) -> tuple[int, int] | None:
+        return (at, each) if str(number) in job else None
+
+    query = Query("waiting", str(number))
+    rows, _ = waiting(query, tables, row_of)
+    wanted = [(at, number) for at, each in enumerate(tables) if number in each]
+    assert rows[: len(wanted)] == wanted
+    found, _ = listed(tables, str(number))
+    assert sorted(found) == [(at, each) for at, jobs in enumerate(tables) for each in jobs if str(number) in str(each)]
+
+
+def test_number_that_very_many_computations_have_is_listed_once_for_each() -> None:
+    tables = [table(0, 1) for _ in range(3 * PAGE_ROWS)]
+    found, _ = listed(tables, "0")
+    assert sorted(found) == [(at, 0) for at in range(len(tables))]
+
+
+def test_running_job_whose_number_is_sought_is_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_lists, "LOOKED_AT", 10)
+    tables = [table(*range(20)), table(*range(20))]
+    found = [(at, number) for at, number, _ in running(Query("running", "15"), tables)]
+    assert found == [(0, 15), (1, 15), *((0, number) for number in range(10))]
+    found = [(at, number) for at, number, _ in running(Query("running", "5"), tables)]
+    assert found == [(0, 5), (1, 5), *((0, number) for number in range(10) if number != 5)]
+    assert [number for _, number, _ in running(Query("running"), tables)] == list(range(10))
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1.5", "x", "٣", "²", "9" * 200, "1e3"])
+def test_other_texts_are_no_numbers_of_jobs(text: str) -> None:
+    assert Query("waiting", text).number is None and Query("waiting", "0012").number == 12
 
 
 def test_request_looks_through_a_bounded_number_of_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
