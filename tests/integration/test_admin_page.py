@@ -149,10 +149,20 @@ def test_node_that_is_restarted_is_found_again_at_its_address(admin: Callable[..
     assert len(page.nodes()) == 1
 
 
+def _port_of_both() -> int:
+    """A port that is free for UDP and TCP."""
+    for _ in range(50):
+        with socket.socket(type=socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
+            udp.bind(("127.0.0.1", 0))
+            port = int(udp.getsockname()[1])
+            with contextlib.suppress(OSError):
+                tcp.bind(("127.0.0.1", port))
+                return port
+    raise AssertionError("no port is free for both")
+
+
 def test_nodes_are_found_by_discovery(admin: Callable[..., Admin], start_node: Start) -> None:
-    with socket.socket(type=socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
+    port = _port_of_both()
     page = admin("--node_port", str(port))
     node = start_node("--cpus", "1", "-p", str(port))
     eventually(lambda: page.state_of(place(node)) == "ready")
