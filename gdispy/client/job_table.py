@@ -20,7 +20,7 @@ from gdispy.client.job import ARGUMENTS_LIMIT, DispyJob
 from gdispy.client.live_output import Echo, LiveOutput
 from gdispy.client.node_table import NodeTable
 from gdispy.client.result_payload import Plain
-from gdispy.client.run_record import RunRecord
+from gdispy.client.run_record import NodeLabels, RunRecord
 from gdispy.client.settings import ClusterSettings
 from gdispy.client.status import DispyNode
 from gdispy.client.user_callbacks import JobCallback, UserCallbacks
@@ -79,6 +79,7 @@ class JobTable:
         self.printer = CallbackRunner() if settings.echo or settings.logs else None
         self._echoes = Echo()
         self.record = RunRecord()
+        self._labels = NodeLabels()
         #: Jobs of the previous run of the program whose end was passed to the callback.
         self.told: set[JobId] = set()
         #: Jobs that were abandoned with their nodes.
@@ -142,13 +143,20 @@ class JobTable:
             if node is not None:
                 node.finished(ended, picks, seen, sent)
             if len(submitted) == len(columns[0]):  # Otherwise the message is faulty.
-                self.record.note(node.name if node is not None else address, *columns[:2], submitted, *columns[2:5])
+                label = self._label(node, ended)
+                self.record.note(label, *columns[:2], submitted, *columns[2:5])
             # After the last job, or the user's thread would wake up in between and compete for the interpreter.
             self._count.end(before - len(jobs), len(columns[1]) - columns[1].count(job_status.FINISHED))
             for gate in gates:
                 gate.open()
             if self.live.is_active:
                 self.live.finish(columns[0])
+
+    def _label(self, node: DispyNode | None, ended: Ended) -> str:
+        """The node as reports name it."""
+        if node is None:
+            return ended.address
+        return self._labels.of(node.name, node.ip_addr, node.port or 0, ended.node)
 
     def _tell_ended(self, ended: Ended, picks: list[int] | None, jobs: list[JobId], node: DispyNode | None) -> None:
         """Tell those that watch of jobs that end, before callbacks are called with them."""

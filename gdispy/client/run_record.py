@@ -11,6 +11,7 @@ Invariants:
 
 from __future__ import annotations
 
+import itertools
 import os
 import tempfile
 import threading
@@ -41,12 +42,32 @@ class JobRecord(NamedTuple):
     #: 0 if it has never started.
     started: float
     ended: float
-    #: The name of its node, or ''.
+    #: The label of its node (`NodeLabels`), or ''.
     node: str
     #: The failure in one line, or ''.
     error: str
     #: When this process has learned of the end; 0 if that is not known.
     received: float = 0.0
+
+
+class NodeLabels:
+    """Names that tell the nodes of a run apart: several of one name are `lab`, `lab (2)` and so on, in the order in
+    which they appear."""
+
+    def __init__(self) -> None:
+        self._labels: dict[object, str] = {}
+        self._used: set[str] = set()
+
+    def of(self, name: str, address: str, port: int, instance: bytes) -> str:
+        """The label of a node. `port` is 0 if it is not known: then nodes are told apart by their instances, and one
+        that was restarted counts as another."""
+        key = (name, address, port) if port else (name, instance)
+        label = self._labels.get(key)
+        if label is None:
+            found = (name if number == 1 else f"{name} ({number})" for number in itertools.count(1))
+            label = self._labels[key] = next(each for each in found if each not in self._used)
+            self._used.add(label)
+        return label
 
 
 class RunRecord:

@@ -293,3 +293,14 @@ def test_results_of_a_cluster_for_plain_data_are_never_unpickled() -> None:
         with contextlib.suppress(Exception):
             assert job.result is None
     assert ran == [] and made.jobs[1].result == [1, "a"]
+
+
+def test_reports_tell_nodes_of_one_name_apart() -> None:
+    made = Made()
+    second = Instance(b"2" * 16)
+    row = NodeRow("worker", PLACE, 51349, 4, 0, 0, 0.0, 0, 0)
+    made.nodes.take(Event(C, DispyNode.Initialized, second, [row], []))
+    made.end(outcome(1))
+    made.table.end(ended(outcome(2), address=PLACE, node=second), None)
+    made.end(outcome(3))
+    assert [record.node for record in made.table.record.rows()] == ["worker", "worker (2)", "worker"]

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from gdispy.client import run_record
-from gdispy.client.run_record import JobRecord, RunRecord
+from gdispy.client.run_record import JobRecord, NodeLabels, RunRecord
 
 
 @pytest.fixture
@@ -79,3 +79,12 @@ def test_few_records_are_packed_when_they_are_read(record: RunRecord, monkeypatc
     note(record, 2, errors={0: "Traceback\nValueError: 5"})
     assert [(each.job, each.error) for each in record.rows()] == [(1, ""), (2, "ValueError: 5")]
     assert record.count == 2 and len(list(record.rows())) == 2
+
+
+def test_nodes_of_one_name_have_different_labels() -> None:
+    labels = NodeLabels()
+    nodes = [("lab (2)", "10.0.0.3", 1), ("lab", "10.0.0.1", 1), ("lab", "10.0.0.1", 2), ("lab", "10.0.0.2", 1)]
+    expected = ["lab (2)", "lab", "lab (3)", "lab (4)"]
+    for _ in range(2):
+        assert [labels.of(*node, bytes([place])) for place, node in enumerate(nodes)] == expected
+    assert [labels.of("x", "10.0.0.9", 0, each) for each in (b"a", b"b", b"a")] == ["x", "x (2)", "x"]
