@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from gdispy.cli.options import EXIT_FAILED, add_common_options, fail, parse, set_up_logging
 from gdispy.client.job import STATUS_NAMES
 from gdispy.errors import ConfigError, GdispyError
-from gdispy.journal.format import Reading, facts_in, read
+from gdispy.journal.format import Facts, Reading, read
 from gdispy.protocol import job_status
 from gdispy.protocol.ids import JobId
 from gdispy.protocol.limits import PRINTED_LINES_LIMIT, printable
@@ -65,7 +65,7 @@ def journal_main(words: Sequence[str] | None = None) -> int:
         for line in _lines(options.file, reading, options.jobs):
             print(printable(line, PRINTED_LINES_LIMIT))
     if options.facts:
-        for fact in facts_in(options.file):
+        for fact in Facts(options.file):
             print(printable(_fact_line(fact), PRINTED_LINES_LIMIT))
     return EXIT_FAILED if reading.fault == "damaged" else 0
 

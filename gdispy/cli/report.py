@@ -1,25 +1,25 @@
 """The command `gdispy report FILE`: a report of the jobs that a recovery file, or a scheduler's journal, has.
 
-It only reads, also while another process writes, and unpickles nothing. The file is read twice for each computation, so
-memory does not grow with the results in it.
+It only reads, also while another process writes, and unpickles nothing. The file is read several times, record by
+record, so memory does not grow with the results in it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from gdispy.cli.journal import checked_file
 from gdispy.cli.options import Once, add_common_options, fail, parse, set_up_logging
-from gdispy.client.run_record import JobRecord
+from gdispy.client.run_record import JobRecord, NodeLabels
 from gdispy.client.run_report import as_json, write
 from gdispy.client.run_summary import summarize
-from gdispy.errors import ConfigError, GdispyError
-from gdispy.journal.format import facts_in
+from gdispy.errors import ConfigError, GdispyError, JournalError
+from gdispy.journal.format import Facts
 from gdispy.protocol.error_lines import error_line
-from gdispy.protocol.ids import ComputationId, Instance
+from gdispy.protocol.ids import ComputationId
+from gdispy.protocol.message import Message
 from gdispy.protocol.messages import Ended, Open, Prepare
 from gdispy.rules.arrivals import Arrivals
 from gdispy.rules.history.facts import Met, Owned, Submitted, Unplaced
@@ -33,6 +33,7 @@ _EXAMPLES = """examples:
 
 A recovery file has all jobs of its program. A scheduler's journal has those whose outcomes were not collected yet.
 Times of submission are exact to a hundredth of a second in a recovery file, and less so after hours.
+Of a damaged file the jobs before the damage are reported, with a warning, and the exit status is 1.
 """
 
 
@@ -57,7 +58,7 @@ def report_parser() -> argparse.ArgumentParser:
 
 
 def report_main(words: Sequence[str] | None = None) -> int:
-    """`gdispy report`; the exit code: 1 if no job in the file has ended."""
+    """`gdispy report`; the exit code: 1 if no job in the file has ended, or if the file is damaged."""
     options = parse(report_parser(), words)
     set_up_logging("gdispy: %(message)s", options.debug)
     try:
@@ -66,35 +67,55 @@ def report_main(words: Sequence[str] | None = None) -> int:
             raise ConfigError(f"the name of a trace ends with .trace.json, not {options.trace!r}")
         if options.output and not options.output.endswith(".html"):
             raise ConfigError(f"-o is a page, whose name ends with .html, not {options.output!r}")
-        computation, name = _chosen(path, options.computation)
+        facts = Facts(path)
+        names = _names(facts)
+        warning = _warning(path, facts)
+        computation, name = _chosen(path, names, options.computation, warning)
 
         def records() -> Iterator[JobRecord]:
             return ended_jobs(path, computation)
 
         if next(records(), None) is None:
-            raise GdispyError(f"no job of {name} in {path} has ended")
+            raise GdispyError(_with(warning, f"no job of {name} in {path} has ended"))
         if options.json:
-            print(json.dumps(as_json(summarize(name, records)), indent=2))
-            return 0
-        goal = options.trace or options.output or f"{path}.html"
-        write(goal, name, records)
+            print(json.dumps(as_json(summarize(name, records, warning=warning)), indent=2))
+        else:
+            goal = options.trace or options.output or f"{path}.html"
+            write(goal, name, records, warning=warning)
+            print(goal)
     except (GdispyError, OSError) as error:
         return fail("gdispy report", error)
-    sys.stdout.write(f"{goal}\n")
-    return 0
+    return fail("gdispy report", JournalError(warning)) if warning else 0
 
 
-def _chosen(path: str, wanted: str) -> tuple[ComputationId, str]:
-    """The computation to report, and its name. Raises ConfigError if that is not clear."""
+def _warning(path: str, facts: Facts) -> str:
+    """What is to be said of a damaged file whose facts were read, or ''."""
+    if facts.fault != "damaged":
+        return ""
+    return f"{path} is valid up to byte {facts.end:,} and damaged there: jobs that ended later are missing"
+
+
+def _with(warning: str, text: str) -> str:
+    return f"{text} before the damage; {warning}" if warning else text
+
+
+def _names(facts: Iterable[Message]) -> dict[ComputationId, str]:
+    """The computations in a file, with their names."""
     names: dict[ComputationId, str] = {}
-    for fact in facts_in(path):
+    for fact in facts:
         if isinstance(fact, Open):
             names.setdefault(fact.computation, fact.computation.hex())
         elif isinstance(fact, Owned | Prepare) and fact.computation in names:
             names[fact.computation] = fact.name
+    return names
+
+
+def _chosen(path: str, names: dict[ComputationId, str], wanted: str, warning: str) -> tuple[ComputationId, str]:
+    """The computation to report, and its name. Raises ConfigError if that is not clear."""
     found = {number: name for number, name in names.items() if not wanted or wanted in (name, number.hex())}
     if not found:
-        raise ConfigError(f"{path} has no computation{f' named {wanted}' if wanted else ''}")
+        named = f" named {wanted}" if wanted else ""
+        raise ConfigError(_with(warning, f"{path} has no computation{named}"))
     if len(found) > 1:
         shown = ", ".join(f"{name} ({number.hex()})" for number, name in found.items())
         raise ConfigError(f"{path} has several computations, choose one with --computation: {shown}")
@@ -103,19 +124,20 @@ def _chosen(path: str, wanted: str) -> tuple[ComputationId, str]:
 
 def ended_jobs(path: str, computation: ComputationId) -> Iterator[JobRecord]:
     """The jobs of a computation that have ended, in the order of their ends; a job that has run again has several."""
-    nodes: dict[bytes, str] = {}
+    met: dict[bytes, Met] = {}
+    labels = NodeLabels()
     seen: set[int] = set()
     submissions = Arrivals()
-    for fact in facts_in(path):
+    for fact in Facts(path):
         if isinstance(fact, Met) and fact.computation == computation:
-            nodes[fact.node] = fact.name
+            met[fact.node] = fact
         elif isinstance(fact, Submitted) and fact.computation == computation:
             for first, moment in zip(fact.jobs, fact.times, strict=True):
                 submissions.note(first, moment)
         elif isinstance(fact, Unplaced) and fact.computation == computation:
             seen.difference_update(fact.jobs)  # They run again.
         elif isinstance(fact, Ended) and fact.computation == computation:
-            node = nodes.get(Instance(fact.node), fact.address)
+            node = _node_of(fact, met, labels)
             submitted = submissions.times(fact.jobs)
             for place, job in enumerate(fact.jobs):
                 if job not in seen:
@@ -123,3 +145,11 @@ def ended_jobs(path: str, computation: ComputationId) -> Iterator[JobRecord]:
                     error = error_line(fact.exceptions[place]) if fact.exceptions[place] else ""
                     times = fact.starts[place], fact.ends[place]
                     yield JobRecord(job, fact.statuses[place], submitted[place], *times, node, error)
+
+
+def _node_of(ended: Ended, met: dict[bytes, Met], labels: NodeLabels) -> str:
+    """The label of the node of these jobs. The file of a `SharedJobCluster` does not describe nodes."""
+    node = met.get(ended.node)
+    if node is not None:
+        return labels.of(node.name, node.names[0] if node.names else "", node.port, ended.node)
+    return labels.of(ended.address, "", 0, ended.node) if ended.node else ended.address

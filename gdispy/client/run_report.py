@@ -50,8 +50,11 @@ def write_report(path: object, name: str, record: RunRecord) -> None:
     write(path, name, record.rows, record.left_out)
 
 
-def write(path: object, name: str, records: Callable[[], Iterator[JobRecord]], left_out: int = 0) -> None:
-    """Write a report of these records; `left_out` is the number of jobs without one."""
+def write(
+    path: object, name: str, records: Callable[[], Iterator[JobRecord]], left_out: int = 0, warning: str = ""
+) -> None:
+    """Write a report of these records; `left_out` is the number of jobs without one, and `warning` why others may be
+    missing."""
     goal = os.fspath(path) if isinstance(path, str | os.PathLike) else ""
     if not isinstance(goal, str) or not goal.endswith((".html", ".json")):
         raise ConfigError(f"a report is a file that ends with .html, .json or .trace.json, not {path!r}")
@@ -59,9 +62,9 @@ def write(path: object, name: str, records: Callable[[], Iterator[JobRecord]], l
         if goal.endswith(".trace.json"):
             _write_trace(file, name, summarize(name, records).begin, records())
         elif goal.endswith(".json"):
-            json.dump(as_json(summarize(name, records, left_out)), file, indent=2)
+            json.dump(as_json(summarize(name, records, left_out, warning)), file, indent=2)
         else:
-            file.writelines(_page(summarize(name, records, left_out)))
+            file.writelines(_page(summarize(name, records, left_out, warning)))
 
 
 @contextlib.contextmanager
@@ -93,6 +96,7 @@ def as_json(summary: RunSummary) -> dict[str, Any]:
         "name": summary.name,
         "jobs": summary.jobs,
         "jobs_left_out": summary.left_out,
+        "warning": summary.warning or None,
         "begin": summary.begin if summary.jobs else None,
         "end": summary.end if summary.jobs else None,
         "wall_time": summary.wall,
@@ -205,6 +209,8 @@ def _page(summary: RunSummary) -> Iterator[str]:
     yield "<meta name=viewport content='width=device-width, initial-scale=1'>"
     yield f"<title>{name}: report</title><style>{_STYLE}</style>\n<h1>{name}</h1>\n"
     yield f"<p>{_escaped(_headline(summary))}</p>\n"
+    if summary.warning:
+        yield f"<p class=bad>{_escaped(summary.warning)}</p>\n"
     if summary.left_out:
         yield f"<p class=bad>{count(summary.left_out, 'job')} could not be recorded and are missing here.</p>\n"
     if not summary.jobs:

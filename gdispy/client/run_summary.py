@@ -88,6 +88,8 @@ class RunSummary:
     #: The longest jobs, the longest first.
     stragglers: list[JobRecord] = field(default_factory=list)
     left_out: int = 0
+    #: Why further jobs may be missing, or ''.
+    warning: str = ""
 
     @property
     def wall(self) -> float:
@@ -128,9 +130,11 @@ class Lanes:
         return len(self._ends)
 
 
-def summarize(name: str, records: Callable[[], Iterator[JobRecord]], left_out: int = 0) -> RunSummary:
+def summarize(
+    name: str, records: Callable[[], Iterator[JobRecord]], left_out: int = 0, warning: str = ""
+) -> RunSummary:
     """The figures of a run; `records` is called twice."""
-    summary = RunSummary(name, left_out=left_out)
+    summary = RunSummary(name, left_out=left_out, warning=warning)
     lanes: dict[str, Lanes] = {}
     longest: list[tuple[float, int, JobRecord]] = []
     for record in records():

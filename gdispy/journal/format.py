@@ -15,12 +15,13 @@ Invariants:
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import TypeGuard
+from typing import TypeGuard, TypeVar
 
 import msgpack
 
@@ -33,6 +34,8 @@ from gdispy.protocol.payload import Buffer, Payload, bulk_size, joined
 from gdispy.protocol.splitting import divided
 from gdispy.rules.history.facts import Announced, computation_of, from_values
 from gdispy.rules.history.replay import JournalState
+
+_T = TypeVar("_T")
 
 MAGIC = b"gdispyJ1"
 HEADER_BYTES = len(MAGIC) + 16
@@ -66,7 +69,7 @@ class Reading:
 
     def __init__(self) -> None:
         self.remembered = JournalState()
-        #: Bytes that are good, and the crc there.
+        #: The number of bytes that are good, and the crc there.
         self.end = 0
         self.crc = 0
         #: The defect of the rest: '', 'torn', or 'damaged'.
@@ -92,45 +95,78 @@ class Reading:
 
 def read(path: str) -> Reading:
     """Read a journal, whichever process keeps it. Raises JournalError."""
+    with _opened(path) as fd:
+        return read_open(fd, path)
+
+
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[int]:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise JournalError(f"{path} cannot be read: {error.strerror}") from error
     try:
-        return read_open(fd, path)
+        yield fd
     finally:
         os.close(fd)
 
 
-def facts_in(path: str) -> Iterator[Message]:
-    """All facts of a file, in order, as far as they are good."""
-    with open(path, "rb") as file:
-        for data, _, _ in records(file.fileno(), *first_record(file.fileno())):
-            yield from unpack(data)
+class Facts(Iterable[Message]):
+    """All facts of a file, in order, as far as they are good; one record at a time is in memory. An iteration raises
+    JournalError as `read` does."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        #: As in `Reading`, after an iteration to the end.
+        self.end = 0
+        self.fault = ""
+
+    def __iter__(self) -> Iterator[Message]:
+        with _opened(self._path) as fd:
+            scan = _Scan(fd, self._path)
+            yield from scan.each(from_values)
+        self.end, self.fault = scan.end, scan.fault
 
 
 def read_open(fd: int, path: str) -> Reading:
     """Read an open file. Raises JournalError."""
     reading = Reading()
-    # Before all else: bytes that are written meanwhile would be taken for damage.
-    size = os.fstat(fd).st_size
-    header = os.pread(fd, HEADER_BYTES, 0)
-    if header[: len(MAGIC)] != MAGIC[: len(header)]:
-        raise JournalError(f"{path} {_what_else(header)}")
-    if len(header) < HEADER_BYTES:  # New, or its writer died immediately.
-        reading.fault = "torn" if header else ""
-        return reading
-    reading.end, reading.crc = first_record(fd)
-    for data, end, crc in records(fd, reading.end, reading.crc):
-        try:
-            for values in arrays(data):
-                reading.take(values)
-        except (ProtocolError, ValueError) as error:
-            raise JournalError(f"{path} was written by another version of gdispy: {error}") from error
-        reading.end, reading.crc = end, crc
-    if reading.end < size:
-        reading.fault = "torn" if _is_torn(fd, reading.end, size) else "damaged"
+    scan = _Scan(fd, path)
+    for _ in scan.each(reading.take):
+        pass
+    reading.end, reading.crc, reading.fault = scan.end, scan.crc, scan.fault
     return reading
+
+
+class _Scan:
+    """One pass over an open file. After it, `end`, `crc` and `fault` are as in `Reading`."""
+
+    def __init__(self, fd: int, path: str) -> None:
+        self._fd, self._path = fd, path
+        # Before all else: bytes that are written meanwhile would be taken for damage.
+        self._size = os.fstat(fd).st_size
+        self.end = self.crc = 0
+        self.fault = ""
+
+    def each(self, take: Callable[[object], _T]) -> Iterator[_T]:
+        """What `take` makes of each fact, which it gets as an array. Raises JournalError, also if that raises
+        ProtocolError."""
+        header = os.pread(self._fd, HEADER_BYTES, 0)
+        if header[: len(MAGIC)] != MAGIC[: len(header)]:
+            raise JournalError(f"{self._path} {_what_else(header)}")
+        if len(header) < HEADER_BYTES:  # New, or its writer died immediately.
+            self.fault = "torn" if header else ""
+            return
+        self.end, self.crc = first_record(self._fd)
+        for data, end, crc in records(self._fd, self.end, self.crc):
+            try:
+                taken = [take(values) for values in arrays(data)]
+            except (ProtocolError, ValueError) as error:
+                raise JournalError(f"{self._path} was written by another version of gdispy: {error}") from error
+            yield from taken
+            self.end, self.crc = end, crc
+        if self.end < self._size:
+            self.fault = "torn" if _is_torn(self._fd, self.end, self._size) else "damaged"
 
 
 def _what_else(header: bytes) -> str:
@@ -212,14 +248,8 @@ def _record_at(data: bytes, offset: int) -> tuple[bytes, int, int]:
     return data[begin : begin + length], crc, begin + length
 
 
-def unpack(data: bytes) -> Iterator[Message]:
-    """The facts of a record. Raises ProtocolError and ValueError if another version wrote it."""
-    for values in arrays(data):
-        yield from_values(values)
-
-
 def arrays(data: bytes) -> Iterator[object]:
-    """The facts of a record as arrays."""
+    """The facts of a record as arrays. Raises ValueError if another version wrote it."""
     limit = max(len(data), 1)
     unpacker = msgpack.Unpacker(ext_hook=_extension, raw=False, unicode_errors="surrogatepass", max_buffer_size=limit)
     unpacker.feed(data)

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import pytest
 
 from gdispy import DispyJob, SharedJobCluster, fault_recover_jobs, recover_jobs
-from gdispy.journal.format import facts_in, read
+from gdispy.journal.format import Facts, read
 from gdispy.protocol.message import Message
 from gdispy.protocol.messages import Ended, Run
 from gdispy.protocol.payload import bulk_size
@@ -170,7 +170,7 @@ class Site:
     # What is in its journal
 
     def facts(self, kind: type[Kind]) -> list[Kind]:
-        return [fact for fact in facts_in(str(self.file)) if isinstance(fact, kind)]
+        return [fact for fact in Facts(str(self.file)) if isinstance(fact, kind)]
 
     def runs(self) -> Counter[int]:
         """How often the scheduler has heard of a job and written it down."""
@@ -371,7 +371,7 @@ def test_jobs_of_a_killed_scheduler_are_left_to_the_next(site: Site) -> None:
 def spooled(prefix: Path) -> set[int]:
     """The jobs of which a node has written the results down, its scheduler being away."""
     files = [str(path) for path in (prefix / "spool").glob("*")]
-    ended = [fact for file in files for fact in facts_in(file) if isinstance(fact, Ended)]
+    ended = [fact for file in files for fact in Facts(file) if isinstance(fact, Ended)]
     return {int(job) for fact in ended for job in fact.jobs}
 
 

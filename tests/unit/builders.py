@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, TypeVar, cast
 
+from gdispy.journal.format import arrays
 from gdispy.protocol.ids import ComputationId, Instance, Peer
 from gdispy.protocol.job_status import FINISHED
 from gdispy.protocol.messages import Ended, Hello, Message, Prepare
 from gdispy.protocol.payload import Payload
 from gdispy.rules.effects import Effects, Send
+from gdispy.rules.history.facts import from_values
 from gdispy.rules.node.effects import AssignJobs
 
 T = TypeVar("T")
@@ -100,3 +103,8 @@ class Announced(Payload):
 
     def release(self) -> None:
         self.released += 1
+
+
+def unpack(data: bytes) -> Iterator[Message]:
+    """The facts of a record of a journal."""
+    return map(from_values, arrays(data))

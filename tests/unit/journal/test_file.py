@@ -16,7 +16,7 @@ from gdispy.errors import JournalError
 from gdispy.journal import file as journal_module
 from gdispy.journal import format as records_module
 from gdispy.journal.file import Journal
-from gdispy.journal.format import HEAD, LARGE, facts_in, first_record, packed, read, records, unpack
+from gdispy.journal.format import HEAD, LARGE, Facts, first_record, packed, read, records
 from gdispy.journal.recovery_file import RecoveryFile
 from gdispy.protocol.ids import ComputationId, Instance, JobId
 from gdispy.protocol.job_status import FINISHED, TERMINATED
@@ -36,6 +36,7 @@ from gdispy.protocol.payload import MemoryPayload, Payload, joined
 from gdispy.protocol.rows import JobOptions
 from gdispy.rules.history.facts import Began, Met, Owned, Placed, Told, Unplaced
 from gdispy.rules.history.replay import JournalState
+from tests.unit.builders import unpack
 
 C = ComputationId(b"computat")
 NODE, CLIENT = Instance(b"n" * 16), Instance(b"c" * 16)
@@ -120,7 +121,7 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     assert told(reading.remembered) == told(remembered(FACTS))
     assert reading.remembered.began is not None
     assert (reading.remembered.began.epoch, reading.remembered.began.pid) == (3, os.getpid())
-    assert list(facts_in(str(tmp_path / "j")))[1:] == FACTS
+    assert list(Facts(str(tmp_path / "j")))[1:] == FACTS
     assert stat.S_IMODE(os.stat(tmp_path / "j").st_mode) == 0o600
 
 
@@ -148,20 +149,20 @@ def test_a_file_cut_anywhere_gives_its_beginning(tmp_path: Path) -> None:
     path = tmp_path / "j"
     written(path, FACTS)
     whole = path.read_bytes()
-    facts = list(facts_in(str(path)))
+    facts = list(Facts(str(path)))
     before = 0
     for size in range(len(whole)):
         path.write_bytes(whole[:size])
         journal, reading = Journal.open(str(path))
         assert reading.fault in ("", "torn")
-        found = list(facts_in(str(path)))
+        found = list(Facts(str(path)))
         assert found == facts[: len(found)]
         assert len(found) >= before
         before = len(found)
         # And it can be written on.
         assert journal.append([Told(C, jobs(9))])
         journal.close()
-        assert list(facts_in(str(path)))[-1] == Told(C, jobs(9))
+        assert list(Facts(str(path)))[-1] == Told(C, jobs(9))
     assert before == len(facts) - 1
 
 
@@ -170,7 +171,7 @@ def test_a_flipped_bit_never_gives_a_wrong_fact(tmp_path: Path, bit: int) -> Non
     path = tmp_path / "j"
     written(path, FACTS)
     whole = path.read_bytes()
-    facts = list(facts_in(str(path)))
+    facts = list(Facts(str(path)))
     last = places_of_records(path)[-1]
     for place in range(len(whole)):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :])
@@ -179,7 +180,7 @@ def test_a_flipped_bit_never_gives_a_wrong_fact(tmp_path: Path, bit: int) -> Non
         except JournalError:
             assert place < 8
             continue
-        found = list(facts_in(str(path)))
+        found = list(Facts(str(path)))
         assert found == facts[: len(found)]
         assert len(found) < len(facts)
         # Nothing that was good once goes without a copy; but a last record that seems longer seems torn.
@@ -321,7 +322,7 @@ def test_a_full_disk_keeps_facts_in_order(tmp_path: Path, monkeypatch: pytest.Mo
     assert not journal.append([Placed(C, NODE, jobs(1), [1])])
     with pytest.raises(JournalError, match="No space left"):
         journal.append_or_raise([Run(C, jobs(2), [1], [b""])])
-    assert list(facts_in(path)) == [OPEN]  # Nothing torn is left.
+    assert list(Facts(path)) == [OPEN]  # Nothing torn is left.
     disk.room = 10_000
     journal.append_or_raise([Run(C, jobs(3), [1], [b""])])
     assert journal.stuck == ""
@@ -400,7 +401,7 @@ def test_large_payload_that_a_full_disk_takes_a_part_of_is_written_later(
     disk = FullDisk(70_000)
     disk.insert(monkeypatch)
     assert not journal.append([OPEN, Run(C, jobs(1), [1], [MemoryPayload(parts)])])
-    assert list(facts_in(path)) == []
+    assert list(Facts(path)) == []
     disk.room = 1_000_000
     journal.append_or_raise([Run(C, jobs(2), [1], [b""])])
     journal.close()

@@ -18,12 +18,11 @@ from gdispy.journal.format import (
     HEADER_BYTES,
     LARGE,
     MAGIC,
+    Facts,
     StoredPayload,
     arrays,
-    facts_in,
     packed,
     read,
-    unpack,
 )
 from gdispy.protocol.ids import ComputationId, JobId
 from gdispy.protocol.job_status import TERMINATED
@@ -31,7 +30,7 @@ from gdispy.protocol.message import Message
 from gdispy.protocol.messages import Cancel, Open, Progress, Release, Run
 from gdispy.protocol.payload import MemoryPayload, Payload, joined
 from gdispy.rules.history.facts import Announced
-from tests.unit.builders import C, D, ended, outcome
+from tests.unit.builders import C, D, ended, outcome, unpack
 
 OPEN = Open(C, ["*"], False, token=b"t" * 16, epoch=3)
 HEADER = MAGIC + bytes(range(16))
@@ -73,7 +72,7 @@ class Kept:
         return read(self.path)
 
     def facts(self) -> list[Message]:
-        return list(facts_in(self.path))
+        return list(Facts(self.path))
 
 
 def test_facts_are_read_in_their_order(tmp_path: Path) -> None:

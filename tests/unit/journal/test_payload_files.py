@@ -10,14 +10,14 @@ import pytest
 
 from gdispy.journal import payload_files
 from gdispy.journal.file import Journal
-from gdispy.journal.format import StoredPayload, arrays, facts_in, packed, unpack
+from gdispy.journal.format import Facts, StoredPayload, arrays, packed
 from gdispy.journal.payload_files import LARGE, SPARE_FILES, SPARE_SIZE, PayloadFiles, sync_files
 from gdispy.journal.router import JournalRouter
 from gdispy.protocol.ids import JobId
 from gdispy.protocol.messages import Ended, Message, Open, OutcomesAcked, Release, Run
 from gdispy.protocol.payload import ABSENT, Bulk, MemoryPayload, joined
 from gdispy.rules.history.replay import ComputationHistory, JournalState
-from tests.unit.builders import C, ended, outcome
+from tests.unit.builders import C, ended, outcome, unpack
 
 BIG = MemoryPayload([b"a" * (LARGE // 2), b"b" * (LARGE // 2)])
 
@@ -186,7 +186,7 @@ def test_router_forgets_files_only_when_that_is_written(files: PayloadFiles, tmp
     router = JournalRouter()
     router.common, router.payloads = Journal.open(str(tmp_path / "journal"))[0], files
     router.record(C, [Open(C, ["*"], False), run({1: BIG})])
-    stored = next(fact for fact in facts_in(router.common.path) if isinstance(fact, Run)).arguments[0]
+    stored = next(fact for fact in Facts(router.common.path) if isinstance(fact, Run)).arguments[0]
     assert isinstance(stored, StoredPayload)
     router.common._write = _full  # type: ignore[method-assign]
     router.record(C, [collected(1)])

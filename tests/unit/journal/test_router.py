@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gdispy.journal.file import Journal
-from gdispy.journal.format import facts_in
+from gdispy.journal.format import Facts
 from gdispy.journal.router import JournalRouter
 from gdispy.protocol.messages import Open, Release
 from tests.unit.builders import C, D
@@ -24,7 +24,7 @@ def journals(tmp_path: Path) -> Iterator[tuple[Journal, Journal]]:
 
 
 def count(journal: Journal) -> int:
-    return len(list(facts_in(journal.path)))
+    return len(list(Facts(journal.path)))
 
 
 def full(pieces: list[Any]) -> None:
