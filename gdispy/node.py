@@ -555,7 +555,7 @@ class Node:
         elif isinstance(effect, NewWorker):
             self._pump.put(self._rules.exited, effect.worker, [], reason)
         elif isinstance(effect, AssignJobs):
-            self._workers.end(effect.worker)
+            self._workers.end(effect.worker, reason.rstrip("\n"))
         elif isinstance(effect, Send) and effect.peer in self._links:
             self._links[effect.peer].connection.abort(refusal(effect.message, error))
         else:

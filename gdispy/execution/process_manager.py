@@ -33,7 +33,7 @@ from gdispy.errors import ProtocolError
 from gdispy.execution.computation_files import ComputationFiles
 from gdispy.execution.dependency_files import JobFiles, place_all
 from gdispy.execution.job_monitor import JobMonitor
-from gdispy.execution.spawner_process import cause_of, messages, start_spawner, why_not_started
+from gdispy.execution.spawner_process import DEFECT, KILLED, cause_of, messages, start_spawner, why_not_started
 from gdispy.execution.template_process import TemplateProcess
 from gdispy.execution.worker_channel import ANCILLARY, WorkerChannel
 from gdispy.protocol.ids import ComputationId, JobId, WorkerId
@@ -183,6 +183,7 @@ class ProcessManager:
         self._take_last_records(template)
         template.end.close()
         self._rules.template_ended(template.id, now)
+        cause = template.defect or cause
         for worker in list(template.workers.values()):
             self._worker_ended(worker, cause)
         if template.ending:
@@ -300,6 +301,7 @@ class ProcessManager:
 
     def _end_template(self, template: TemplateProcess) -> None:
         """Nothing reads from it any more, because of a defect; the spawner reports its end."""
+        template.defect = DEFECT
         self._tell_spawner(["end", template.id.hex()])
 
     def _log(self, template: TemplateProcess, level: int, text: str) -> None:
@@ -343,7 +345,7 @@ class ProcessManager:
             control.send(template.end, ["fork", number], worker.ends_for_worker())
         worker.forked()
         worker.reader = spawn(
-            self._read_results, worker, what="the reader of a worker", on_failure=lambda error: self.end(number)
+            self._read_results, worker, what="the reader of a worker", on_failure=lambda error: self.end(number, DEFECT)
         )
 
     def hand(self, number: WorkerId, jobs: list[Job]) -> None:
@@ -414,7 +416,7 @@ class ProcessManager:
                     worker.groups.void(),
                     worker.page.mark(),
                     what="taking jobs back",
-                    on_failure=lambda error: self.end(number),
+                    on_failure=lambda error: self.end(number, DEFECT),
                 )
 
     def _take_rest(self, worker: WorkerChannel, last: int, mark: tuple[int, int]) -> None:
@@ -440,10 +442,10 @@ class ProcessManager:
         if worker is not None:
             self._order(worker, ["signal", number, int(signal.SIGTERM), True])
 
-    def end(self, number: WorkerId) -> None:
+    def end(self, number: WorkerId, cause: str = KILLED) -> None:
         worker = self._workers.get(number)
         if worker is not None:
-            self._end_for(worker, "")
+            self._end_for(worker, cause)
 
     def _end_for(self, worker: WorkerChannel, cause: str) -> None:
         self._order(worker, ["end", worker.number, cause])
@@ -505,7 +507,7 @@ class ProcessManager:
         except Exception as error:  # A job that writes there itself can send anything.
             logger.warning("invalid results from a worker (%s); the worker is killed", printable(str(error)))
             worker.buffer = b""
-            self.end(worker.number)
+            self.end(worker.number, "its process sent invalid results, so its node has killed it")
             return
         self._take_rows(worker, rows)
 

@@ -38,6 +38,10 @@ _LIMITS = {
     errno.ENOMEM: "The machine does not have enough memory",
 }
 
+#: The causes of the end of a process that the node itself kills: the signal alone would tell of another process.
+KILLED = "its node has killed its process"
+DEFECT = "its node has killed its process because of a defect in gdispy; see the log of the node"
+
 
 def start_spawner(directory: str, init: str, instance: bytes) -> tuple[socket.socket, int]:
     """Start a spawner for the node's directory, which runs the file `init` first if there is one; returns the node's

@@ -32,6 +32,8 @@ class TemplateProcess:
         self.reader: gevent.Greenlet | None = None
         #: It was told to end, so its end is expected.
         self.ending = False
+        #: Why it is killed because of a defect of the node, or ''.
+        self.defect = ""
         #: It has loaded the computation; and there is a cleanup function to call at the end.
         self.is_loaded = self.cares = False
         self.job_files: JobFiles | None = None

@@ -30,6 +30,8 @@ _BARE = re.compile(r"[A-Za-z_][\w.]*(: |$)")
 _CPU_TIME, _MEMORY = " s of CPU time, and ", " bytes of memory, and the limit of this node is "
 #: How the texts of lost nodes continue after the name of the node, and those of refusals begin.
 _LOST = (" that ran the job is lost: ", " that the job was submitted to is lost: ", " of the job is no longer known")
+#: In the text of a job whose process its node has killed.
+_BY_NODE = "its node has killed"
 _REFUSED = "The scheduler does not take the job: "
 
 
@@ -52,4 +54,6 @@ def end_reason(status: int, text: str) -> str:
         return MEMORY if _MEMORY in line else TIME_LIMIT
     if " was killed by signal " in line:
         return MEMORY if ": by the kernel for lack of memory" in line else KILLED
+    if _BY_NODE in line:
+        return KILLED
     return EXIT if " ended with exit code " in line else OTHER

@@ -58,7 +58,7 @@ def test_a_job_that_ignores_all_signals_is_gone_after_six_seconds(cluster: Make,
     assert all(map(alive, pids))
     made.cancel(job)
     assert job.wait(6)
-    assert job.status == DispyJob.Terminated and "cancelled" in job.exception
+    assert job.status == DispyJob.Terminated and job.exception == "The job was cancelled and had to be killed.\n"
     eventually(lambda: not any(map(alive, pids)), 1)
 
 

@@ -30,6 +30,8 @@ TERMINATE_AFTER = 3.0
 KILL_AFTER = 5.0
 #: A waiting job is given up after this number of its computation's workers ended before their first job.
 STILLBORN_LIMIT = 3
+#: Why a worker is killed that answers for jobs that it was not given.
+INVALID_ANSWER = "its process sent results of other jobs, so its node has killed it"
 
 _START, _END = attrgetter("start"), attrgetter("end")
 #: `Outcome._make` without the check of the length, since there is one for each job: rows have that of `Row`.
@@ -49,7 +51,7 @@ class Supervision:
         """A worker has finished its first jobs in hand; rows as in `Ended`."""
         computation, hand = worker.computation, worker.hand
         outcomes = list(map(_OUTCOME, rows))
-        effects = [] if self._jobs.take_answers(worker, outcomes) else self._kill(worker)
+        effects = [] if self._jobs.take_answers(worker, outcomes) else self._kill(worker, INVALID_ANSWER)
         computation.processes.stillborn = 0
         worker.answered(now)
         seconds = sum(map(sub, map(_END, outcomes), map(_START, outcomes)))
@@ -214,7 +216,12 @@ _PATIENCE = {WorkerStage.INTERRUPTED: TERMINATE_AFTER, WorkerStage.TERMINATED: K
 
 def _why_ended(worker: Worker, job: Job, cause: str) -> str:
     """The text for the user of a job whose worker has exited."""
-    text = f"{worker.why or cause}\n"
     if job.expired:
         return job.took_too_long()
-    return f"The job was cancelled and had to be killed: {text}" if job.cancelled else text
+    text = f"{worker.why or cause}\n"
+    if not job.cancelled:
+        return text
+    if worker.stage not in (WorkerStage.TERMINATED, WorkerStage.ENDING):
+        return f"The job was cancelled; then {text}"
+    # The signal that has ended it was the node's own, so the cause tells nothing.
+    return "The job was cancelled and had to be killed" + (f": {text}" if worker.why else ".\n")

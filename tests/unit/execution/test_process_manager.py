@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from gdispy.execution import process_manager as module
 from gdispy.execution.process_manager import ProcessManager
+from gdispy.execution.spawner_process import DEFECT, KILLED, cause_of
 from tests.unit.builders import C, D, prepare
 
 
@@ -134,6 +136,23 @@ def test_end_of_a_template_is_reported_once_with_its_cause(made: Made) -> None:
     work(key, cause, 0.0)
     work(key, cause, 0.0)
     assert made.turns[1:] == [("template lost", C, cause)]
+
+
+def test_template_that_is_killed_for_a_defect_is_not_said_to_be_killed_by_another_process(made: Made) -> None:
+    template = made.add_template(prepare())
+    made.manager._end_template(template)
+    made.manager._template_ended(C.hex(), cause_of(signal.SIGKILL, "the computation's process"), 0.0)
+    assert made.turns == [("template lost", C, DEFECT)]
+
+
+def test_worker_that_is_killed_has_the_cause_that_its_node_gives(made: Made) -> None:
+    template = made.add_template(prepare())
+    worker: Any = SimpleNamespace(number=1, template=template, fds=[], buffer=b"", parse=lambda data: 1 // 0)
+    made.manager._workers[1] = worker
+    made.manager.end(1)
+    made.manager._take_results(worker, b"anything", [])
+    causes = [message[2] for end, message in made.sent if message[:2] == ["end", 1]]
+    assert causes == [KILLED, "its process sent invalid results, so its node has killed it"]
 
 
 def test_template_that_was_told_to_end_is_not_lost_and_its_files_are_removed(made: Made, tmp_path: Path) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from gdispy.execution.spawner_process import cause_of
-from gdispy.protocol.ids import JobId
+from gdispy.execution.spawner_process import DEFECT, KILLED, cause_of
+from gdispy.protocol.ids import JobId, WorkerId
 from gdispy.protocol.job_status import ABANDONED, CANCELLED, FINISHED, TERMINATED
 from gdispy.rules.end_reason import REASONS, end_reason
 from gdispy.rules.node.job import Job
+from gdispy.rules.node.supervision import INVALID_ANSWER, _why_ended
+from gdispy.rules.node.worker import Worker, WorkerStage
 from gdispy.worker.failures import describe
 
 
@@ -37,6 +40,15 @@ def raised_by(function: Any, *values: Any) -> str:
     raise AssertionError("nothing was raised")
 
 
+def cancelled_jobs() -> Iterator[tuple[Worker, Job]]:
+    """One in each stage in which its worker can exit, and one whose node had a reason of its own."""
+    computation: Any = None
+    for stage, why in [*((stage, "") for stage in WorkerStage), (WorkerStage.ENDING, "the hours are over")]:
+        worker, job = Worker(WorkerId(1), computation), Job(JobId(1), 1, b"")
+        worker.stage, worker.why, job.cancelled = stage, why, True
+        yield worker, job
+
+
 @pytest.mark.parametrize(
     ("status", "text", "reason"),
     [
@@ -45,7 +57,10 @@ def raised_by(function: Any, *values: Any) -> str:
         (TERMINATED, raised(ValueError("the node that ran the job is lost: no")), "exception"),
         (TERMINATED, raised(KeyboardInterrupt(), cancelled=True), "cancel"),
         (TERMINATED, "The job was cancelled.\n", "cancel"),
-        (TERMINATED, "The job was cancelled and had to be killed: its process was killed by signal 9\n", "cancel"),
+        *((TERMINATED, _why_ended(*cancelled, "its process was killed"), "cancel") for cancelled in cancelled_jobs()),
+        (TERMINATED, KILLED, "killed"),
+        (TERMINATED, DEFECT, "killed"),
+        (TERMINATED, INVALID_ANSWER, "killed"),
         (TERMINATED, Job(JobId(1), 1, b"").took_too_long(), "time_limit"),
         (TERMINATED, cause_of(killed(signal.SIGKILL), "its process"), "killed"),
         (TERMINATED, cause_of(killed(signal.SIGSEGV), "its process"), "killed"),

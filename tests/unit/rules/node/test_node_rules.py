@@ -516,7 +516,7 @@ def test_job_that_runs_is_interrupted_then_terminated_then_killed() -> None:
     # Then its end says that it was cancelled.
     [report] = sent(rules.exited(W1, [], "SIGKILL", 16.0), A)
     assert report.statuses == [TERMINATED]
-    assert report.exceptions == ["The job was cancelled and had to be killed: SIGKILL\n"]
+    assert report.exceptions == ["The job was cancelled and had to be killed.\n"]
 
 
 def test_job_that_ends_after_its_interrupt_is_not_killed_nor_is_the_next_one() -> None:

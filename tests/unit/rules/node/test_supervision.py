@@ -5,16 +5,27 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from gdispy.protocol.ids import JobId
 from gdispy.protocol.job_status import TERMINATED
 from gdispy.protocol.messages import Printed, Progress, Started
 from gdispy.rules.effects import Send
 from gdispy.rules.node.effects import Interrupt, Kill, RecallJobs, Terminate
 from gdispy.rules.node.progress import FileKey, ProvisionalResult, SentFile
-from gdispy.rules.node.supervision import KILL_AFTER, REPORT_AFTER, STILLBORN_LIMIT, TERMINATE_AFTER, Supervision
+from gdispy.rules.node.supervision import (
+    INVALID_ANSWER,
+    KILL_AFTER,
+    REPORT_AFTER,
+    STILLBORN_LIMIT,
+    TERMINATE_AFTER,
+    Supervision,
+)
 from gdispy.rules.node.worker import Worker
 from tests.unit.builders import Announced, C, outcome
 from tests.unit.rules.node.building import W1, A, Jobs
+
+FALSE_CAUSE = "its process was killed by signal 9 (SIGKILL): by another process (it had used up to 17 MiB)"
 
 
 def running(*numbers: int, limit: float = 0.0, cpus: int = 2) -> tuple[Jobs, Supervision, Worker]:
@@ -74,9 +85,11 @@ def test_next_job_is_not_ended_for_the_one_before_it() -> None:
 
 
 def test_worker_that_answers_for_what_it_was_not_given_is_killed() -> None:
-    _, supervision, worker = running(1)
+    jobs, supervision, worker = running(1)
     assert supervision.answered(worker, [outcome(2)], 1.0) == [Kill(W1)]
     assert worker.is_ending
+    supervision.exited(worker, [], FALSE_CAUSE, 3.0)
+    assert jobs.computation.outcomes.unacked[JobId(1)].exception == f"{INVALID_ANSWER}\n"
 
 
 def test_job_that_had_begun_ends_with_its_worker_and_others_wait_again() -> None:
@@ -94,6 +107,39 @@ def test_cause_that_is_given_for_a_kill_is_told_with_the_end() -> None:
     assert supervision.kill_all("again") == []
     supervision.exited(worker, [], "killed by signal 9", 3.0)
     assert jobs.computation.outcomes.unacked[JobId(1)].exception == "the hours are over\n"
+
+
+def ended_after(seconds: float, *, cause: str, cancelled: bool, why: str = "") -> str:
+    """The text of a job that was to end, and whose worker exits this long after it was interrupted."""
+    jobs, supervision, worker = running(1, limit=0.0 if cancelled else 1.0)
+    if cancelled:
+        jobs.table.cancel(jobs.computation, JobId(1), 1, 0.0)
+        supervision.took_back(worker, [], 1.0)
+    for moment in (1.0, 1.0 + TERMINATE_AFTER, 1.0 + KILL_AFTER):
+        if moment <= 1.0 + seconds:
+            supervision.watch(moment)
+    if why:
+        supervision.kill_all(why)
+    supervision.exited(worker, [], cause, 9.0)
+    return jobs.computation.outcomes.unacked[JobId(1)].exception
+
+
+@pytest.mark.parametrize("seconds", [TERMINATE_AFTER, KILL_AFTER])
+def test_kill_by_the_node_itself_is_not_said_to_be_by_another_process(seconds: float) -> None:
+    text = ended_after(seconds, cause=FALSE_CAUSE, cancelled=True)
+    assert text == "The job was cancelled and had to be killed.\n"
+    text = ended_after(seconds, cause=FALSE_CAUSE, cancelled=False)
+    assert text == "The job took longer than its limit of 1 s (dispy_timeout) and was terminated.\n"
+
+
+def test_cancelled_job_that_ends_otherwise_is_not_said_to_be_killed() -> None:
+    cause = "its process ended with exit code 3 before the job was done"
+    assert ended_after(0.0, cause=cause, cancelled=True) == f"The job was cancelled; then {cause}\n"
+
+
+def test_cancelled_job_that_is_killed_for_another_reason_has_that() -> None:
+    text = ended_after(0.0, cause=FALSE_CAUSE, cancelled=True, why="the hours are over")
+    assert text == "The job was cancelled and had to be killed: the hours are over\n"
 
 
 def test_job_is_given_up_after_some_workers_in_a_row_that_ended_before_it_began() -> None:
