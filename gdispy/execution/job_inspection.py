@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from collections.abc import Callable
 
 import gevent
@@ -17,7 +18,7 @@ from gdispy.execution.system_calls import interruptible_wait
 from gdispy.execution.worker_channel import WorkerChannel
 from gdispy.protocol.limits import shortened
 from gdispy.worker.process_tree import descendants, is_stopped, processor_seconds, tree_bytes
-from gdispy.worker.shared_page import LIVE
+from gdispy.worker.shared_page import LIVE, OWN_STACK, THREAD
 
 #: Seconds that a worker has to write its stacks, and between two looks for them.
 STACK_LIMIT = 1.0
@@ -30,14 +31,21 @@ STACK_TEXT = 8000
 _FRAME = re.compile(r'^  File "(.*)", line \d+ in ', re.MULTILINE)
 #: Files of the worker, and the program with which the spawner was started.
 _OWN = (os.path.join("gdispy", "worker", ""), "<string>")
+#: How the stack of a thread begins.
+_THREAD = re.compile(r"(?:Current thread|Thread) 0x([0-9a-f]+) ")
+#: The text in place of further threads, if there are too many for `faulthandler`.
+_MORE = "..."
+_NOT_SHOWN = (
+    "The job's own thread is not shown: it executes no Python code at present, and Python shows only the latest "
+    "hundred threads."
+)
 
 
-def inspect(worker: WorkerChannel, ask: Callable[[], None]) -> list[str]:
-    """Keys and values in turn, as in `Explained`. `ask` sends the signals on which the worker writes its stacks, and
-    the output that Python has buffered."""
+def inspect(worker: WorkerChannel, send: Callable[[int], None]) -> list[str]:
+    """Keys and values in turn, as in `Explained`. `send` sends a signal to the worker."""
     facts: list[str] = []
     wait = interruptible_wait(worker.pid) if worker.pid else ""
-    stack = _stack(worker, ask) if not wait else ""
+    stack = _stack(worker, send) if not wait else ""
     if worker.pid:
         tree = [worker.pid, *descendants(worker.pid)]
         facts += ["process", f"{worker.pid}" + (f" and {len(tree) - 1} below it" if len(tree) > 1 else "")]
@@ -60,23 +68,50 @@ def _last_lines(fd: int) -> str:
     return "\n".join(data.decode("utf-8", "replace").splitlines()[-OUTPUT_LINES:])
 
 
-def _stack(worker: WorkerChannel, ask: Callable[[], None]) -> str:
-    fd = worker.output.stacks
-    os.ftruncate(fd, 0)
+def _stack(worker: WorkerChannel, send: Callable[[int], None]) -> str:
+    """The stacks of the worker's threads, first that of the job."""
+    os.ftruncate(worker.output.stacks, 0)
     worker.page.words[LIVE] = 1
-    ask()
-    size, waited = 0, 0.0
+    send(signal.SIGURG)  # The worker prints what Python has buffered.
+    send(signal.SIGWINCH)
+    threads = ordered(_written(worker, 0), worker.page.words[THREAD])
+    if threads[-1] == _MORE and not _is_of(threads[0], worker.page.words[THREAD]):
+        begin = os.fstat(worker.output.stacks).st_size
+        worker.page.words[OWN_STACK] = 1
+        send(signal.SIGURG)
+        threads.insert(0, _without_own(_written(worker, begin)) or _NOT_SHOWN)
+        worker.page.words[OWN_STACK] = 0
+    return shortened("\n\n".join(threads), STACK_TEXT)
+
+
+def _written(worker: WorkerChannel, begin: int) -> str:
+    """What the worker writes within some time after this place of its file of stacks."""
+    fd = worker.output.stacks
+    size, waited = begin, 0.0
     while waited < STACK_LIMIT:
         gevent.sleep(STACK_INTERVAL)
         waited += STACK_INTERVAL
         before, size = size, os.fstat(fd).st_size
-        if size and size == before:
+        if size > begin and size == before:
             break
-    text = os.pread(fd, size, 0).decode("utf-8", "replace")
-    threads = "\n".join(line for line in text.splitlines() if not _is_own(line)).strip().split("\n\n")
-    # That of the job first: there may be hundreds.
-    threads.sort(key=lambda each: not each.startswith("Current thread"))
-    return shortened("\n\n".join(threads), STACK_TEXT)
+    return os.pread(fd, max(0, size - begin), begin).decode("utf-8", "replace")
+
+
+def ordered(text: str, thread: int) -> list[str]:
+    """The stack of each thread in a text of `faulthandler`, without frames of the worker, first that of the thread with
+    this identifier: there may be hundreds, and it is the oldest. It is not always the "current" one, which is the one
+    that has handled the signal."""
+    threads = _without_own(text).split("\n\n")
+    return sorted(threads, key=lambda each: not _is_of(each, thread))
+
+
+def _is_of(stack: str, thread: int) -> bool:
+    found = _THREAD.match(stack)
+    return found is not None and int(found[1], 16) == thread
+
+
+def _without_own(text: str) -> str:
+    return "\n".join(line for line in text.splitlines() if not _is_own(line)).strip()
 
 
 def _why_none(pid: int, has_answered: bool) -> str:

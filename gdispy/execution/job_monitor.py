@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import gevent
 import gevent.event
@@ -75,12 +76,8 @@ class JobMonitor:
             spawn(self._look_at, worker, question, facts, what="a look at a job")
 
     def _look_at(self, worker: WorkerChannel, question: int, facts: list[str]) -> None:
-        def ask() -> None:
-            for number in (signal.SIGURG, signal.SIGWINCH):
-                self._send_signal(worker, number)
-
         with contextlib.suppress(OSError):  # The worker has ended meanwhile.
-            facts = [*facts, *inspect(worker, ask)]
+            facts = [*facts, *inspect(worker, partial(self._send_signal, worker))]
         self._pump.put(self._rules.seen, worker.number, question, facts)
 
     def list_jobs(self, effect: ListJobs) -> None:

@@ -15,7 +15,6 @@ that was given the job reports its outcome: a child that returns from the functi
 from __future__ import annotations
 
 import contextlib
-import faulthandler
 import functools
 import signal
 import socket
@@ -63,6 +62,7 @@ from gdispy.worker.process_tree import has_children, interrupt, keeps_processes,
 from gdispy.worker.result_encoding import encode_provisional
 from gdispy.worker.setup_globals import Namespaces
 from gdispy.worker.shared_page import BEGUN, FILLED, LIVE, PRINTING, RUNNING, VOID, Page
+from gdispy.worker.stacks import Stacks
 
 #: Jobs cannot open more than a few hundred descriptors in this time in seconds: checks of them, and other slow checks,
 #: are made at this interval. A job that takes longer is followed by one.
@@ -225,7 +225,6 @@ class Worker:
         place: Place | None = None,
     ) -> None:
         jobs, results, out, err, stacks, page = fds
-        self._stacks = stacks
         self._jobs = socket.socket(fileno=jobs)
         self._results = socket.socket(fileno=results)
         self._jobs.setblocking(True)
@@ -233,6 +232,7 @@ class Worker:
         self._place = place = place or Place(directory)
         # The node writes the target of an interrupt here, then sends the signal.
         self._page = Page(page)
+        self._stacks = Stacks(stacks, self._page.words)
         self._capture = Capture(out, err, place.output_limit, place.files, self._page.words)
         #: The number in that field, checked before each job.
         self._target = memoryview(self._page.map)[:8].cast("Q")
@@ -270,13 +270,12 @@ class Worker:
         # Ignored by default, so programs that do not expect it are not disturbed. It must interrupt system calls, or a
         # job that waits for a program would print what it has buffered only at the end of that.
         signal.signal(signal.SIGURG, self._on_followed)
-        # Ignored by default, too, and by then only this process may have the handler.
-        faulthandler.register(signal.SIGWINCH, file=self._stacks)
+        self._stacks.begin()
         self._changes.begin()
         self._made.begin()
         self._return()
         protect(
-            [self._jobs.fileno(), self._results.fileno(), self._folder, self._stacks, *self._capture.files],
+            [self._jobs.fileno(), self._results.fileno(), self._folder, self._stacks.fd, *self._capture.files],
             self._on_closing,
         )
         os.register_at_fork(before=self._before_fork, after_in_child=self._after_fork)
@@ -593,6 +592,7 @@ class Worker:
         job = running.job
         if job is not None and not running.is_in_child:
             self._go_live(job)
+            self._stacks.write_own()
 
     def _on_interrupt(self, _signum: int, _frame: object) -> None:
         job = running.job

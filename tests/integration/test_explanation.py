@@ -34,6 +34,24 @@ def wait_in_a_thread(directory: str) -> int:
     return 1
 
 
+def wait_among_threads(directory: str, count: int, depth: int) -> int:
+    """Many threads wait for an event, and so does the job, `depth` calls deep."""
+    import threading
+
+    def wait_as_the_job(left: int) -> int:
+        return wait_as_the_job(left - 1) if left > 1 else print_lines(directory, 1)
+
+    event = threading.Event()
+    threads = [threading.Thread(target=event.wait) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    wait_as_the_job(depth)
+    event.set()
+    for thread in threads:
+        thread.join()
+    return len(threads)
+
+
 def poll_in_c(fifo: str) -> int:
     """What poll returns that C code has called: 1 if the fifo can be read, -1 if a signal has ended it early."""
     import ctypes
@@ -126,6 +144,19 @@ def test_all_threads_are_shown(one: Make, tmp_path: Path) -> None:
     assert eventually(lambda: "in print_lines" in job.stack() and "in wait_in_a_thread" in job.stack())
     (tmp_path / "0").touch()
     assert job() == 1
+
+
+@pytest.mark.parametrize(("threads", "depth"), [(30, 1), (30, 150), (150, 1), (150, 150)])
+def test_stack_of_the_job_comes_first_among_many_threads(one: Make, threads: int, depth: int, tmp_path: Path) -> None:
+    job = one(wait_among_threads).submit(str(tmp_path), threads, depth)
+    assert eventually(lambda: job.explain().get("last output") == "line 0")
+    for _ in range(20):
+        first = job.stack().split("\n\n")[0]
+        assert "in wait_as_the_job" in first, first
+        assert "gdispy/worker" not in first
+    assert "in wait_as_the_job" in job.explain().get("stack").split("\n\n")[0]
+    (tmp_path / "0").touch()
+    assert job() == threads
 
 
 def test_program_has_no_python_stack_of_its_own_but_the_rest(one: Make, tmp_path: Path) -> None:

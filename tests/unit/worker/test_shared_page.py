@@ -26,7 +26,7 @@ def pages() -> Iterator[tuple[Page, Page]]:
 def test_words_that_one_side_writes_are_read_by_the_other(pages: tuple[Page, Page]) -> None:
     worker, node = pages
     worker.words[BEGUN] = 1 << 40
-    assert node.words[BEGUN] == 1 << 40 and len(node.words) == 8
+    assert node.words[BEGUN] == 1 << 40 and len(node.words) == 10
 
 
 def test_outcomes_are_kept_one_after_the_other_and_read_up_to_a_mark(pages: tuple[Page, Page]) -> None:
