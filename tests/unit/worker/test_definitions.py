@@ -71,11 +71,11 @@ def test_objects_of_the_computation_are_settled_and_later_ones_are_not() -> None
 
 def test_settled_objects_live_although_the_program_has_dropped_them() -> None:
     known = Definitions()
-    known.receive(b"1" * 16, function)
-    settled, _ = known.receive(b"2" * 16, kind)
+    # Held until then: a collection may come at any time.
+    first, second = (known.receive(number * 16, make)[0] for number, make in ((b"1", function), (b"2", kind)))
     known.settle()
     known.receive(b"3" * 16, function)
-    del settled
+    del first, second
 
     def is_collected() -> bool:
         gc.collect()  # It does nothing while another thread, of an earlier test, collects.
