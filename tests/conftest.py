@@ -21,9 +21,11 @@ os.environ.pop("GDISPY_SECRET", None)
 os.environ.pop("GDISPY_SECRET_FILE", None)
 
 
-# A shell that runs the tests in the background has them ignore SIGINT, and what they start would inherit that.
+# A shell that runs the tests in the background has them ignore SIGINT, and nohup SIGHUP, and what they start would
+# inherit that.
 with contextlib.suppress(ValueError):  # Only the main thread can say so, and as a rule this is it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 #: Names this process among those that run tests at the same time, in the environment of all that it starts.
 os.environ["GDISPY_TEST_RUN"] = f"run{os.getpid()}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from gdispy.protocol.ids import ComputationId, Instance, JobId
 from gdispy.protocol.job_status import ABANDONED, CANCELLED, FINAL, FINISHED, TERMINATED
 from gdispy.protocol.messages import Cancel, Ended, Progress, Run, Started
+from gdispy.rules.node.supervision import INVALID_ANSWER
 from gdispy.rules.scheduler.membership import ATTEMPTS
 from tests.simulation.links import content
 from tests.simulation.processes import DIED, FAILED, INTERRUPTED, NOT_LOADED, Plan
@@ -19,6 +20,9 @@ STILLBORN = "The worker process ended before the job could start"
 
 #: How often a job may be sent to nodes in all; most of these times it is asked back, or not taken.
 ATTEMPT_LIMIT = 25
+
+#: In the text of a job that was cancelled, and whose process the node has killed.
+HAD_TO_BE_KILLED = "had to be killed"
 
 
 @dataclass
@@ -196,13 +200,16 @@ class Book:
             if runs:
                 raise Broken("a job that had begun is said not to have", entry.key)
             return
-        if runs and runs[0].is_spoiled and DIED in text:
+        is_dead = DIED in text or INVALID_ANSWER in text or HAD_TO_BE_KILLED in text
+        if runs and runs[0].is_spoiled and is_dead:
             return
         if not runs or not runs[0].outcome:
             raise Broken("a job is told to have died that has not begun or still runs", entry.key)
         if (INTERRUPTED in text or "SIGTERM" in text) and not entry.is_cancelled:
             raise Broken("a job is ended that nobody wanted cancelled", entry.key)
-        expected = next((each for each in (FAILED, INTERRUPTED, DIED) if each in text), None)
+        if HAD_TO_BE_KILLED in text and not entry.is_cancelled:
+            raise Broken("a job is killed that nobody wanted cancelled", entry.key)
+        expected = next((each for each in (FAILED, INTERRUPTED) if each in text), DIED if is_dead else None)
         if expected is None or expected not in runs[0].outcome:
             raise Broken(f"a job is told to have ended otherwise than it did: {runs[0].outcome}", entry.key)
 
