@@ -102,7 +102,7 @@ def as_json(summary: RunSummary) -> dict[str, Any]:
         "wall_time": summary.wall,
         "cpus_used": summary.lanes,
         "efficiency": summary.efficiency,
-        "outcomes": dict(summary.outcomes),
+        "outcomes": dict(summary.outcomes.most_common()),
         "failures": dict(summary.reasons.most_common()),
         "waiting": _distribution(summary.waiting),
         "running": _distribution(summary.running),
