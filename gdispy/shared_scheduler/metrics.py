@@ -8,9 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from gdispy.protocol.ids import ComputationId
-from gdispy.protocol.messages import Ended, Run
-from gdispy.rules.arrivals import Arrivals
+from gdispy.protocol.messages import Ended
 from gdispy.rules.scheduler.computation import Computation
 from gdispy.rules.scheduler.diagnostics import NODE_STATES, state_of
 from gdispy.rules.scheduler.node_record import NodeRecord, NodeStage
@@ -30,34 +28,26 @@ class SchedulerMetrics:
     def __init__(self, sharing: SharedScheduler, most_computations: int) -> None:
         self.metrics = JobMetrics(most_computations)
         self._sharing = sharing
-        self._arrivals: dict[ComputationId, Arrivals] = {}
-
-    def arrived(self, message: Run) -> None:
-        if message.jobs:
-            self._arrivals.setdefault(message.computation, Arrivals()).note(min(message.jobs), time.time())
 
     def ended(self, message: Ended) -> None:
-        known = self._arrivals.get(message.computation)
+        known = self._sharing.submissions(message.computation)
         times = known.times(message.jobs) if known is not None else []
         computation = self._sharing.rules.state.computations.get(message.computation)
         columns = (message.statuses, message.exceptions, message.starts, message.ends)
-        self.metrics.count(name_of(computation), *columns, times, [time.time()] * len(message.jobs))
-
-    def restored(self, computation: ComputationId, submissions: Arrivals) -> None:
-        self._arrivals[computation] = submissions
+        name = computation.name if computation is not None else "?"
+        self.metrics.count(name, *columns, times, [time.time()] * len(message.jobs))
 
     def forget(self) -> None:
         """Forget when jobs have arrived that have ended."""
-        computations = self._sharing.rules.state.computations
-        for gone in self._arrivals.keys() - computations.keys():
-            del self._arrivals[gone]
-        for number, arrivals in self._arrivals.items():
-            arrivals.forget_before(next(iter(computations[number].tasks), None))
+        for number, computation in self._sharing.rules.state.computations.items():
+            known = self._sharing.submissions(number)
+            if known is not None:
+                known.forget_before(next(iter(computation.tasks), None))
 
     def gauges(self) -> Iterator[Gauge]:
         state, clients = self._sharing.rules.state, self._sharing.clients.values()
         nodes, computations = list(state.nodes.values()), list(state.computations.values())
-        rows = [(name_of(each), len(each.tasks), running_of(each, nodes)) for each in computations]
+        rows = [(each.name, len(each.tasks), running_of(each, nodes)) for each in computations]
         yield from jobs_of(self.metrics, ((name, jobs - runs, runs) for name, jobs, runs in rows))
         found = [*map(state_of, nodes), *[UNREACHABLE] * len(self._sharing.rules.unreachable)]
         yield states("nodes", "Nodes by state.", (*NODE_STATES, UNREACHABLE), found)
@@ -75,10 +65,6 @@ class SchedulerMetrics:
         backlog = sum(each.connection.backlog for each in clients if each.connection is not None)
         yield single("unsent_bytes", "Bytes of results that clients have not taken yet.", backlog)
         yield single("journal_bytes", "Bytes of the journal, without large payloads.", self._sharing.journal_size)
-
-
-def name_of(computation: Computation | None) -> str:
-    return computation.prepare.name if computation is not None and computation.prepare is not None else "?"
 
 
 def running_of(computation: Computation, nodes: list[NodeRecord]) -> int:

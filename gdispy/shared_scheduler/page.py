@@ -19,14 +19,13 @@ from gdispy import config
 from gdispy.protocol import job_status
 from gdispy.protocol.ids import ComputationId, Instance, JobId
 from gdispy.protocol.limits import printable_lines, shortened
-from gdispy.protocol.messages import NO_LIMIT, Cancel, Ended, Release, Run
-from gdispy.rules.arrivals import Arrivals
+from gdispy.protocol.messages import NO_LIMIT, Cancel, Ended, Release
 from gdispy.rules.scheduler.computation import Computation
 from gdispy.rules.scheduler.diagnostics import NO_CPUS, state_of
 from gdispy.rules.scheduler.node_record import NodeRecord, NodeStage
 from gdispy.runtime.greenlets import keep_running
 from gdispy.shared_scheduler.client_proxy import ClientProxy
-from gdispy.shared_scheduler.metrics import SchedulerMetrics, name_of, running_of
+from gdispy.shared_scheduler.metrics import SchedulerMetrics, running_of
 from gdispy.shared_scheduler.page_jobs import SchedulerJobs, owner_of, owners_of
 from gdispy.shared_scheduler.service import SharedScheduler
 from gdispy.web.guard import Refused
@@ -56,13 +55,10 @@ class SchedulerView:
         self._since: dict[Instance, float] = {}
 
     def begin(self) -> None:
-        self._sharing.watch = self
+        self._sharing.on_ended = self._note_end
         keep_running(self._tick, what="the samples of the page")
 
-    def arrived(self, message: Run) -> None:
-        self.source.arrived(message)
-
-    def ended(self, message: Ended) -> None:
+    def _note_end(self, message: Ended) -> None:
         self.source.ended(message)
         self._jobs.ended(message)
         count = len(message.jobs)
@@ -70,9 +66,6 @@ class SchedulerView:
         for counts in (self._all, self._ended.setdefault(message.computation, [0, 0])):
             counts[0] += count
             counts[1] += failed
-
-    def restored(self, computation: ComputationId, submissions: Arrivals) -> None:
-        self.source.restored(computation, submissions)
 
     def _tick(self) -> None:
         while True:
@@ -125,7 +118,7 @@ class SchedulerView:
         is_away = proxy is not None and proxy.connection is None
         return {
             "id": computation.id.hex(),
-            "name": name_of(computation),
+            "name": computation.name,
             "client": proxy.mailbox.name if proxy is not None else "",
             "state": "closing" if computation.closing else "away" if is_away else "open",
             "started": self._opened.get(computation.id),
@@ -170,7 +163,7 @@ class SchedulerView:
             if assignment.placed and known is not None:
                 proxy = owners.get(number)
                 whose = f" of {proxy.mailbox.name}" if proxy is not None else ""
-                runs.append(f"{name_of(known)}{whose}: {len(assignment.placed)}")
+                runs.append(f"{known.name}{whose}: {len(assignment.placed)}")
         return {
             "id": node.instance.hex(),
             "name": node.name,

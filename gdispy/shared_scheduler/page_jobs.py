@@ -18,7 +18,6 @@ from gdispy.rules.scheduler.computation import Computation
 from gdispy.rules.scheduler.job import Task
 from gdispy.rules.scheduler.node_record import NodeRecord
 from gdispy.shared_scheduler.client_proxy import ClientProxy
-from gdispy.shared_scheduler.metrics import name_of
 from gdispy.shared_scheduler.service import SharedScheduler
 from gdispy.web import job_lists
 from gdispy.web.ended_jobs import EndedJobs, Origin
@@ -112,7 +111,7 @@ def owner_of(sharing: SharedScheduler, computation: ComputationId) -> ClientProx
 
 
 def origin_of(computation: Computation | None, proxy: ClientProxy | None) -> Origin:
-    return Origin(name_of(computation), proxy.mailbox.name if proxy is not None else "")
+    return Origin(computation.name if computation is not None else "?", proxy.mailbox.name if proxy is not None else "")
 
 
 def _reported(computations: Sequence[Owned]) -> list[Mapping[JobId, Started]]:

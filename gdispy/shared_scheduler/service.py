@@ -10,16 +10,15 @@ not.
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import logging
 import secrets
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import gevent
 import gevent.event
@@ -54,7 +53,6 @@ from gdispy.protocol.messages import (
     Prepare,
     ProgressAcked,
     Release,
-    Run,
     RunningJobsRequest,
     Usage,
     UsageRequest,
@@ -138,19 +136,6 @@ class SharedSchedulerSettings:
     multicast: bool = False
 
 
-class JobWatch(Protocol):
-    """Watches the jobs of all clients. Its methods are called in the scheduler's loop."""
-
-    def arrived(self, message: Run) -> None:
-        """A client has submitted jobs."""
-
-    def ended(self, message: Ended) -> None:
-        """Jobs have ended."""
-
-    def restored(self, computation: ComputationId, submissions: Arrivals) -> None:
-        """A computation of a previous run of the scheduler continues; its jobs were submitted then."""
-
-
 class SharedScheduler:
     """One shared scheduler."""
 
@@ -188,8 +173,8 @@ class SharedScheduler:
         self._proxy_of: dict[Peer, ClientProxy] = {}
         self._connections: dict[Peer, Connection] = {}
         self._stop = gevent.event.Event()
-        #: Is told of the jobs that arrive and end; None while no page counts them.
-        self.watch: JobWatch | None = None
+        #: Told of the jobs that end; None while no page counts them.
+        self.on_ended: Callable[[Ended], None] | None = None
         self._listener = Listener(
             hosts[0],
             settings.port,
@@ -290,6 +275,10 @@ class SharedScheduler:
         """Bytes of the journal, without large payloads; 0 without one."""
         return self._store.size
 
+    def submissions(self, computation: ComputationId) -> Arrivals | None:
+        """When the jobs of a computation were submitted; None if none was."""
+        return self._store.submissions(computation)
+
     def order(self, stimulus: Callable[[float], Effects]) -> None:
         """Let the rules do something soon, in order with the messages of clients."""
         self._scheduler.put(stimulus)
@@ -299,17 +288,12 @@ class SharedScheduler:
         self._scheduler.put(lambda now: self._forward(proxy, [message], now))
 
     def _note_end(self, message: Ended) -> None:
-        if self.watch is not None:
-            with self._guarding("counting ended jobs"):
-                self.watch.ended(message)
-
-    @contextlib.contextmanager
-    def _guarding(self, what: str) -> Iterator[None]:
-        """A defect in what is shown must not concern the jobs: it is logged."""
+        if self.on_ended is None:
+            return
         try:
-            yield
-        except Exception as error:
-            self._log.log_failure(logging.ERROR, (what, type(error)), error, "gdispy: a defect in %s", what)
+            self.on_ended(message)
+        except Exception as error:  # A defect in what is shown must not concern the jobs.
+            self._log.log_failure(logging.ERROR, type(error), error, "gdispy: a defect in counting ended jobs")
 
     # Connections
 
@@ -437,9 +421,6 @@ class SharedScheduler:
             self._store.accept(proxy.mailbox.instance, proxy.mailbox.name, each)
             proxy.keep_files(each)
             self._seek_for(proxy, each)
-            if self.watch is not None and isinstance(each, Run):
-                with self._guarding("counting jobs that arrive"):
-                    self.watch.arrived(each)
             if isinstance(each, Prepare):
                 self._scheduler.rules.object_to(each.computation, refusal(each.files, each.contents))
         forward = [self._for_nodes(each) if isinstance(each, Open | Prepare) else each for each in messages]
@@ -492,9 +473,6 @@ class SharedScheduler:
         client = Instance(history.owned.client)
         proxy = self._proxies.get(client) or self._new_proxy(client, history.owned.name)
         proxy.mailbox.restore(history)
-        if self.watch is not None:
-            with self._guarding("counting restored jobs"):
-                self.watch.restored(history.id, history.submissions)
         proxy.mailbox.expires = time.monotonic() + self._settings.lease
         prepare = None
         if history.prepare is not None:

@@ -28,7 +28,7 @@ from gdispy.journal.format import Reading
 from gdispy.journal.payload_files import PayloadFiles, sync_files
 from gdispy.journal.router import JournalRouter
 from gdispy.protocol.identity import SEED_BYTES, Identity
-from gdispy.protocol.ids import ComputationId, Instance, JobId
+from gdispy.protocol.ids import ComputationId, Instance
 from gdispy.protocol.message import Message
 from gdispy.protocol.messages import Cancel, JobNames, Open, Prepare, Release, Run
 from gdispy.protocol.payload import Bulk
@@ -193,8 +193,6 @@ class SchedulerStore:
 
     def accept(self, client: Instance, name: str, message: Message) -> None:
         """Record a client's message that is about to be acknowledged as accepted."""
-        if self._journal is None:
-            return
         if isinstance(message, Open):
             self.journals.record(message.computation, [message, Owned(message.computation, client, name, "")])
         elif isinstance(message, Prepare):
@@ -206,11 +204,17 @@ class SchedulerStore:
             if isinstance(message, Release):
                 self._submissions.pop(message.computation, None)
 
+    def submissions(self, computation: ComputationId) -> Arrivals | None:
+        """When the jobs of a computation were submitted, also in previous runs; None if none was."""
+        return self._submissions.get(computation)
+
     def _noted(self, message: Run) -> list[Message]:
         """When these jobs were submitted, unless others were at nearly the same time."""
+        if not message.jobs:
+            return []
         known = self._submissions.setdefault(message.computation, Arrivals())
-        first, now = min(message.jobs, default=JobId(0)), time.time()
-        return [Submitted(message.computation, [first], [now])] if message.jobs and known.note(first, now) else []
+        first, now = min(message.jobs), time.time()
+        return [Submitted(message.computation, [first], [now])] if known.note(first, now) else []
 
     def _as_written(self, message: Message) -> Message:
         """A fact with dependency files replaced by their names."""

@@ -34,12 +34,10 @@ class Outcome(NamedTuple):
     #: Bytes of output that were dropped, or whether any were.
     truncated: int
 
-    def is_plain(self) -> bool:
-        """Whether it has no payloads."""
-        return type(self.result) is type(self.stdout) is type(self.stderr) is bytes
-
     def release(self) -> None:
         """Release the memory of its payloads."""
+        if type(self.result) is type(self.stdout) is type(self.stderr) is bytes:
+            return  # It has none, as almost all.
         for value in (self.result, self.stdout, self.stderr):
             if isinstance(value, Payload):
                 value.release()

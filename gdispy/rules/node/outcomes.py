@@ -105,8 +105,7 @@ class Outcomes:
                 del held.unacked[number]
                 if held.fresh:  # It was to be sent again.
                     held.fresh = [each for each in held.fresh if each is not outcome]
-                if not outcome.is_plain():
-                    outcome.release()
+                outcome.release()
         return effects
 
     def release(self, computation: Computation) -> Effects:

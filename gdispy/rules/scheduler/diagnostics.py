@@ -112,7 +112,7 @@ def insufficiency(computation: Computation, nodes: Iterable[NodeRecord], only: I
 
 def too_wide(computation: Computation, nodes: Iterable[NodeRecord], addresses: Mapping[str, str], now: float) -> str:
     """The text about jobs that request more CPUs than any node has, while others may run."""
-    name = computation.prepare.name if computation.prepare is not None else "?"
+    name = computation.name
     number = len(computation.backlog.oversized)
     jobs = (
         "1 job waits, and no node has enough CPUs for it"
@@ -128,13 +128,13 @@ def _others(places: list[str]) -> str:
 
 def noted(computation: Computation, node: NodeRecord, note: str) -> str:
     """The text about a node that has loaded the computation, but with a deviation."""
-    name = computation.prepare.name if computation.prepare is not None else "?"
+    name = computation.name
     return f"{name}: {node.place}: {note}"
 
 
 def slow_nodes(computation: Computation, nodes: Iterable[NodeRecord]) -> str:
     """The text about nodes whose setup or cleanup takes long."""
-    name = computation.prepare.name if computation.prepare is not None else "?"
+    name = computation.name
     what = "cleaning up after the computation" if computation.closing else "setting up the computation"
     places = ", ".join(node.place for node in nodes)
     return f"{name}: still waiting for {places}: {what}"
@@ -162,7 +162,7 @@ def trouble(
 ) -> str:
     """The text for jobs that have waited for too long. If there is no node at all, it ends with `local_advice`."""
     nodes = list(nodes)
-    name = computation.prepare.name if computation.prepare is not None else "?"
+    name = computation.name
     jobs = "1 job waits" if len(computation.tasks) == 1 else f"{len(computation.tasks)} jobs wait"
     lines = problems(computation, nodes, addresses, now)
     if not lines:
@@ -204,12 +204,13 @@ def _jobs_on(node: NodeRecord) -> int:
 
 def node_state(node: NodeRecord, now: float, lease: float) -> str:
     """The state of a node; `lease` is the time for which one that is away is waited for, in seconds."""
-    if node.peer is None:
+    state = state_of(node)
+    if state == AWAY:
         left = max(0.0, (node.lost_at or now) - now)
         return f"away for {max(0.0, lease - left):.0f} s; its jobs are given up in {left:.0f} s"
-    if node.silent:
+    if state == SILENT:
         return "silent: no heartbeat at present"
-    if node.stage is not NodeStage.ACTIVE:
+    if state == CONNECTING:
         return "connected; it has not reported its jobs yet"
     if not node.offer.offered:
         return _why_shut(node)

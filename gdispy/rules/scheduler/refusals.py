@@ -68,7 +68,7 @@ class Inability:
             return []
         self._turns.nothing_waits(computation)
         computation.backlog.oversized.clear()
-        name = computation.prepare.name if computation.prepare is not None else "?"
+        name = computation.name
         told = Notice(computation.id, f"{name}: no node can run it; its jobs are terminated: {reason.rstrip()}")
         return [Send(computation.client, told), *end_jobs(computation, tasks, TERMINATED, reason)]
 

@@ -264,7 +264,7 @@ class Turns:
         first = next(iter(self._exclusive.values()), None)
         if first is None or first is computation:
             return "the computations that were opened before it, since it wants all nodes for itself"
-        name = first.prepare.name if first.prepare is not None else "?"
+        name = first.name
         return f"the end of {name}, which was opened earlier and has all nodes for itself"
 
     def shares(self) -> list[ClientShare]:

@@ -142,7 +142,7 @@ class WideJobs:
 
 
 def _end(computation: Computation, tasks: list[Task], reason: str) -> Effects:
-    name = computation.prepare.name if computation.prepare is not None else "?"
+    name = computation.name
     jobs, them = ("a job is", "it") if len(tasks) == 1 else (f"{len(tasks)} jobs are", "them")
     told = Notice(computation.id, f"{name}: {jobs} terminated, since no node can run {them}: {reason.rstrip()}")
     return [Send(computation.client, told), *end_jobs(computation, tasks, TERMINATED, reason)]
