@@ -7,11 +7,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from gdispy import SharedJobCluster
+from gdispy.protocol.rate_limit import INTERVAL
 from tests.support.daemons import SCRIPTS, Daemon, run_script
 from tests.support.jobs import print_and_wait
 from tests.support.waiting import eventually
@@ -73,10 +75,13 @@ def test_running_jobs_are_listed_and_each_can_be_explained(
             assert "in print_and_wait" in facts["stack"][0] and "MiB" in facts["memory"][0]
         [computation] = site.data("explain")
         assert computation["jobs"] == ["1 waiting, 2 on nodes"] and "a free CPU: 2 of 2" in computation["waits for"][0]
-        [waiting] = site.data("explain", rows[0]["job"].split(":")[0] + ":3")
+        prefix = rows[0]["job"].split(":")[0]
+        # Numbers are those of this process, which may have had other clusters.
+        [number] = {job._number for job in jobs} - {int(row["job"].split(":")[1]) for row in rows}
+        [waiting] = site.data("explain", f"{prefix}:{number}")
         assert waiting["state"] == ["waiting"] and "a free CPU: 2 of 2" in waiting["waits for"][0]
-        unknown = site.run("explain", rows[0]["job"].split(":")[0] + ":99")
-        assert unknown.returncode == 1 and b"has no job 99 any more, or not yet" in unknown.stderr
+        unknown = site.run("explain", f"{prefix}:{number + 99}")
+        assert unknown.returncode == 1 and f"has no job {number + 99} any more, or not yet" in unknown.stderr.decode()
         assert b"\x1b" not in site.run("status", "--jobs").stdout + site.run("explain").stdout
         (tmp_path / "go").touch()
         assert [job() for job in jobs] == [1, 1, 1]
@@ -154,6 +159,9 @@ def test_logs_of_all_are_shown_in_order_and_followed_over_a_restart_of_the_sched
     try:
         assert follower.stdout is not None
         assert "INFO" in follower.stdout.readline()
+        # A node logs connections of one address at most once in this interval.
+        connected = max(each["time"] for each in found if each["text"].startswith("connected: "))
+        eventually(lambda: time.time() > connected + INTERVAL)
         port = str(site.scheduler.place[1])
         site.scheduler.stop()
         start_scheduler(*site.words, "--journal", f"{secret_file}.asking", "-p", port)
