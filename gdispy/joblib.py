@@ -21,6 +21,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any
 
@@ -29,7 +30,7 @@ from joblib._parallel_backends import FallbackToBackend
 from joblib.parallel import AutoBatchingMixin, BatchedCalls, ParallelBackendBase, SequentialBackend
 
 from gdispy.client.executor import Executor
-from gdispy.errors import ConfigError, ConnectFailed
+from gdispy.errors import ClusterClosed, ConfigError, ConnectFailed
 from gdispy.worker import pickling
 from gdispy.worker.function_calls import GIVEN, NumberedFunction, OpenedArray, SharedArray, is_in_job
 from gdispy.worker.joblib_worker import begin_worker
@@ -111,7 +112,15 @@ class GdispyBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mis
         executor = self._executor
         assert executor is not None
         used: list[int] = []
-        future = executor.submit(self._prepared(executor, func, used))
+        prepared = self._prepared(executor, func, used)
+        future: Future[Any]
+        try:
+            future = executor.submit(prepared)
+        except (ClusterClosed, RuntimeError) as error:  # It accepts no more.
+            # joblib submits the next batch where one has ended, which has no caller: the error is for those who wait
+            # for results, and at the end of the program that is no one.
+            future = Future()
+            future.set_exception(error)
         if used:
             future.add_done_callback(lambda _: self._arrays.ended(executor, used))
         if callback is not None:

@@ -14,14 +14,15 @@ from collections.abc import Callable
 
 import gevent
 
-from gdispy.execution.system_calls import interruptible_wait
+from gdispy.execution.system_calls import interruptible_wait, threads_with_blocked
 from gdispy.execution.worker_channel import WorkerChannel
 from gdispy.protocol.limits import shortened
 from gdispy.worker.process_tree import descendants, is_stopped, processor_seconds, tree_bytes
 from gdispy.worker.shared_page import LIVE, OWN_STACK, THREAD
 
-#: Seconds that a worker has to write its stacks, and between two looks for them.
+#: Seconds that a worker has to begin to write its stacks, and to end; and between two looks for them.
 STACK_LIMIT = 1.0
+WRITE_LIMIT = 5.0
 STACK_INTERVAL = 0.01
 #: Bytes of the end of each output stream, lines of it, and characters of the stacks that are shown.
 OUTPUT_BYTES = 4096
@@ -71,28 +72,33 @@ def _last_lines(fd: int) -> str:
 def _stack(worker: WorkerChannel, send: Callable[[int], None]) -> str:
     """The stacks of the worker's threads, first that of the job."""
     os.ftruncate(worker.output.stacks, 0)
-    worker.page.words[LIVE] = 1
+    words = worker.page.words
+    words[LIVE] = 1
     send(signal.SIGURG)  # The worker prints what Python has buffered.
+    blocking = threads_with_blocked(worker.pid, signal.SIGWINCH)
     send(signal.SIGWINCH)
-    threads = ordered(_written(worker, 0), worker.page.words[THREAD])
-    if threads[-1] == _MORE and not _is_of(threads[0], worker.page.words[THREAD]):
+    text = _written(worker, 0, lambda: threads_with_blocked(worker.pid, signal.SIGWINCH) <= blocking)
+    threads = ordered(text, words[THREAD])
+    if threads[-1] == _MORE and not _is_of(threads[0], words[THREAD]):
         begin = os.fstat(worker.output.stacks).st_size
-        worker.page.words[OWN_STACK] = 1
+        words[OWN_STACK] = 1
         send(signal.SIGURG)
-        threads.insert(0, _without_own(_written(worker, begin)) or _NOT_SHOWN)
-        worker.page.words[OWN_STACK] = 0
+        threads.insert(0, _without_own(_written(worker, begin, lambda: not words[OWN_STACK])) or _NOT_SHOWN)
+        words[OWN_STACK] = 0
     return shortened("\n\n".join(threads), STACK_TEXT)
 
 
-def _written(worker: WorkerChannel, begin: int) -> str:
-    """What the worker writes within some time after this place of its file of stacks."""
+def _written(worker: WorkerChannel, begin: int, has_ended: Callable[[], bool]) -> str:
+    """What the worker writes after this place of its file of stacks. `has_ended` tells whether it has written all: with
+    many threads on a busy machine it may pause at any place."""
     fd = worker.output.stacks
     size, waited = begin, 0.0
-    while waited < STACK_LIMIT:
+    while waited < (STACK_LIMIT if size == begin else WRITE_LIMIT):
         gevent.sleep(STACK_INTERVAL)
         waited += STACK_INTERVAL
         before, size = size, os.fstat(fd).st_size
-        if size > begin and size == before:
+        if size > begin and size == before and has_ended():
+            size = os.fstat(fd).st_size
             break
     return os.pread(fd, max(0, size - begin), begin).decode("utf-8", "replace")
 

@@ -1,4 +1,4 @@
-"""Whether a signal would end a system call early in which a job waits.
+"""Whether a signal would end a system call early in which a job waits, and which threads handle a signal.
 
 Used in greenlets of the node. The kernel repeats most calls after a signal (SA_RESTART), others never: poll, sleep and
 the like (see signal(7)). Python repeats these itself (PEP 475); libraries in C may not. So the caller of such
@@ -9,6 +9,7 @@ kernel does not allow to look.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import re
@@ -39,6 +40,7 @@ _ENDED_EARLY = {
 }
 #: Words of the stack that are looked at.
 _WORDS = 256
+_BLOCKED = re.compile(r"^SigBlk:\s*([0-9a-f]+)$", re.MULTILINE)
 #: Parts of the C library, which calls for others.
 _C_LIBRARY = re.compile(r"/(libc|ld|libpthread|librt)[.-][^/]*$|^\[")
 
@@ -62,6 +64,18 @@ def interruptible_wait(pid: int) -> str:
     except (OSError, ValueError):
         return ""
     return f"{name}, called by {os.path.basename(caller)}" if caller and not _is_python(pid, caller) else ""
+
+
+def threads_with_blocked(pid: int, number: int) -> set[str]:
+    """The threads of a process in which a signal is blocked, as it is while its handler in C runs there."""
+    threads = set()
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{thread}/status") as file:
+                found = _BLOCKED.search(file.read())
+                if found is not None and int(found[1], 16) >> number - 1 & 1:
+                    threads.add(thread)
+    return threads
 
 
 def _caller(pid: int, stack: int) -> str:

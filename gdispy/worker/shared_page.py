@@ -20,7 +20,7 @@ and no outcome is lost or delayed if a job takes longer than expected, or kills 
   `PRINTING` the number of the job whose output is in its files, 0 before it empties them.
 - `FULL` is set by the node when the disk for the output of the running job has no room; the worker clears it.
 - `THREAD` is the identifier of the thread that runs the jobs. Python shows the stacks of at most a hundred threads, the
-  latest ones: if that one is not among them, the node sets `OWN_STACK`, and the worker clears it and writes that stack.
+  latest ones: if that one is not among them, the node sets `OWN_STACK`, and the worker writes that stack and clears it.
 - Outcomes are stored here completely, one after the other, in `FILLED` bytes, and for those sent together in a message
   the node knows the `GENERATION`: it can take them from here at any time, and recognises them when they are sent.
 """

@@ -29,5 +29,5 @@ class Stacks:
     def write_own(self) -> None:
         """Write the stack of this thread if the node has asked for it."""
         if self._words[OWN_STACK]:
-            self._words[OWN_STACK] = 0
             faulthandler.dump_traceback(self.fd, all_threads=False)
+            self._words[OWN_STACK] = 0  # For the node: it is all there.

@@ -136,6 +136,33 @@ print(next(results))
     assert (done.returncode, done.stdout.strip()) == (0, "0") and "Traceback" not in done.stderr
 
 
+def test_batch_for_a_closed_cluster_is_told_to_who_waits_for_its_results_only(tmp_path: Path) -> None:
+    program = """
+import os
+
+def take(end, number):
+    while not os.path.exists(end):
+        time.sleep(0.01)
+    return number
+
+end = os.path.abspath("end")
+with parallel_config(backend="gdispy", n_jobs=2):
+    parallel = Parallel(return_as="generator", batch_size=1, pre_dispatch=4)
+    results = parallel(delayed(take)(end, number) for number in range(100))
+    parallel._backend._executor.cluster._queue.refuse(gdispy.ClusterClosed)
+    open(end, "w").close()
+    try:
+        print(list(results))
+    except gdispy.ClusterClosed as error:
+        print(error)
+"""
+    path = tmp_path / "program.py"
+    path.write_text(HEAD + program)
+    done = subprocess.run([sys.executable, str(path)], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "The cluster is closed and accepts no more jobs."
+    assert done.returncode == 0 and "Traceback" not in done.stderr
+
+
 def test_an_exception_ends_the_parallel_and_the_next_one_works(tmp_path: Path) -> None:
     program = """
 def fail(number):

@@ -50,7 +50,8 @@ def test_oldest_of_too_many_threads_is_asked_for_its_own_stack(answers: bool, mo
     monkeypatch.setattr(module, "STACK_LIMIT", 5 * module.STACK_INTERVAL)
     file, words = os.memfd_create("stacks"), [0] * (OWN_STACK + 1)
     words[THREAD] = OWN
-    worker: Any = SimpleNamespace(output=SimpleNamespace(stacks=file), page=SimpleNamespace(words=words))
+    page = SimpleNamespace(words=words)
+    worker: Any = SimpleNamespace(pid=0, output=SimpleNamespace(stacks=file), page=page)
 
     def send(number: int) -> None:
         if number == signal.SIGWINCH:
@@ -60,6 +61,7 @@ def test_oldest_of_too_many_threads_is_asked_for_its_own_stack(answers: bool, mo
             text = 'Stack (most recent call first):\n  File "/gdispy/worker/runner.py", line 1 in _on_followed\n'
             text += '  File "/job.py", line 8 in compute\n'
             os.pwrite(file, text.encode(), os.fstat(file).st_size)
+            words[OWN_STACK] = 0
 
     try:
         shown = module._stack(worker, send)
@@ -67,3 +69,22 @@ def test_oldest_of_too_many_threads_is_asked_for_its_own_stack(answers: bool, mo
         os.close(file)
     expected = 'Stack (most recent call first):\n  File "/job.py", line 8 in compute' if answers else module._NOT_SHOWN
     assert shown.startswith(f"{expected}\n\n{stack(1, 'wait', True)}") and words[OWN_STACK] == 0
+
+
+def test_stacks_are_read_once_the_last_is_written_however_often_the_writer_pauses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file, left = os.memfd_create("stacks"), ["", "one\n", "", "", "two\n", "", "", "three\n"]
+    worker: Any = SimpleNamespace(output=SimpleNamespace(stacks=file))
+
+    def sleep(_seconds: float) -> None:
+        os.pwrite(file, (left.pop(0) if left else "").encode(), os.fstat(file).st_size)
+
+    monkeypatch.setattr(module.gevent, "sleep", sleep)
+    try:
+        assert module._written(worker, 0, lambda: not left) == "one\ntwo\nthree\n"
+        # What never ends is read after a while, and so is what never begins.
+        assert module._written(worker, 4, lambda: False) == "two\nthree\n"
+        assert module._written(worker, 14, lambda: True) == ""
+    finally:
+        os.close(file)

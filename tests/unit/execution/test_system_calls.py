@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
-from gdispy.execution.system_calls import interruptible_wait
+from gdispy.execution.system_calls import interruptible_wait, threads_with_blocked
 from tests.support.daemons import ended
 from tests.support.waiting import eventually
 
@@ -59,3 +62,19 @@ def test_process_that_is_gone_waits_for_nothing() -> None:
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait(30)
     assert interruptible_wait(process.pid) == ""
+
+
+def test_threads_in_which_a_signal_is_blocked() -> None:
+    before, found = threads_with_blocked(os.getpid(), signal.SIGWINCH), []
+
+    def block() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGWINCH])
+        found.append(str(threading.get_native_id()))
+        found.extend(threads_with_blocked(os.getpid(), signal.SIGWINCH) - before)
+        found.extend(threads_with_blocked(os.getpid(), signal.SIGUSR2))
+
+    thread = threading.Thread(target=block)
+    thread.start()
+    thread.join()
+    assert len(found) == 2 and found[0] == found[1]
+    assert threads_with_blocked(0, signal.SIGWINCH) == set()
