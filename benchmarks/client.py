@@ -8,6 +8,7 @@ side inherits threads, memory or warm caches from the other, and that one that h
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -132,6 +133,9 @@ def measure(row: int, side: Side, count: int) -> Figures:
     try:
         for job in [side.submit(WARM_UP[row]) for _ in range(10 * CPUS)]:
             side.take(job)
+        # A full collection takes some 20 ms. Whether one falls into the fraction of a second that is measured would
+        # depend on how many objects there were before, by the number of imported modules for example.
+        gc.collect()
         figures = MEASURES[row][1](side, count)
     except BaseException:
         # Closing could hang as well; the process that started this one ends what is left.

@@ -70,9 +70,6 @@ if TYPE_CHECKING:
     from gdispy.client.inline import InlineRunner
     from gdispy.client.page import ServedPage
 
-#: Number of queued jobs at which `submit` yields to the hub, so that nodes start while a program still submits.
-HAND_OVER = 512
-
 _open_clusters: weakref.WeakSet[JobCluster] = weakref.WeakSet()
 
 
@@ -319,10 +316,7 @@ class JobCluster:
         if self._inline is not None:
             return self._inline.run(payload, options, job_id)
         try:
-            job = queue.put(payload, options, job_id)
-            if len(queue) >= HAND_OVER:
-                self._hub.let_run()
-            return job
+            return queue.put(payload, options, job_id)
         except BaseException:
             # Ctrl-C, or an exception of another signal handler, may occur between any two steps.
             with contextlib.suppress(ForkedError):

@@ -151,7 +151,7 @@ class ClusterEngine:
         callbacks.use(self._hub)
         self.count = Completion(self.name, self._hub, callbacks)
         self.table = JobTable(self.name, settings, recovery, self.nodes, callbacks, self.count)
-        self.queue = SubmissionQueue(recovery, self.count, wake)
+        self.queue = SubmissionQueue(recovery, self.count, wake, self._hub.let_run)
         self._questions = PendingQuestions()
 
     def begin(self, secret: Secret) -> None:

@@ -269,12 +269,16 @@ class DispyJob:
         """Unpickle the result, or record why that fails."""
         value, problem = None, ""
         try:
-            if type(payload) is Plain:
+            if type(payload) is bytes:  # Almost always, so without the calls of `is_failure`.
+                if payload[0] == pickling.FAILURE:
+                    return
+                value = _loads(payload)
+            elif type(payload) is Plain:
                 value = plain.loads(as_bytes(payload.payload))
             elif is_failure(payload):
                 return
             else:
-                value = _loads(payload) if type(payload) is bytes else pickling.loads(as_bytes(payload))
+                value = pickling.loads(as_bytes(payload))
         except (Exception, SystemExit) as error:  # A class of the result may call exit.
             problem = unreadable(error)
         with _gates:

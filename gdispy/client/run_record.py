@@ -1,12 +1,13 @@
 """What a cluster has run: when, where and how each job has ended, for reports.
 
 `note` is called in the hub for each message of ends, `rows` in the user's thread. Records are kept packed, about thirty
-bytes a job, in memory at first and then in an unnamed file.
+bytes a job: the latest in memory, earlier ones in an unnamed file, to which they are moved together, since the hub may
+have to wait for the user's thread after each write (for the GIL).
 
 Invariants:
 1. A record is written once, in the order of the ends, and never changes.
-2. Memory is bounded by `MEMORY_LIMIT`; what is above `DISK_LIMIT`, or does not fit on the disk, is counted and left
-   out.
+2. Memory is bounded by `MEMORY_LIMIT` and one message. Once the file has reached `DISK_LIMIT`, or the disk is full,
+   later jobs are counted and left out.
 """
 
 from __future__ import annotations
@@ -74,10 +75,10 @@ class RunRecord:
     """The records of one cluster."""
 
     def __init__(self) -> None:
-        #: The records in memory, until they are moved to the file; the file's descriptor, -1 for none; their size.
+        #: The latest records; the file with those before them, -1 for none; its size.
         self._data = bytearray()
         self._fd = -1
-        self._size = 0
+        self._moved = 0
         self._lock = threading.Lock()
         #: What was noted and is not packed yet.
         self._pending: deque[tuple[str, float, Sequence[Sequence[Any]]]] = deque()
@@ -103,34 +104,34 @@ class RunRecord:
         if not self._is_broken:
             failed = any(exceptions)
             errors = {place: error_line(text) for place, text in enumerate(exceptions) if text} if failed else {}
-            data = msgpack.packb([node, received, *rows, errors])
-            try:
-                self._append(data)
-                self._size += len(data)
-                self.count += len(exceptions)
-                return
-            except OSError:  # No room on the disk.
-                self._is_broken = True
-        self.left_out += len(exceptions)
+            self._data += msgpack.packb([node, received, *rows, errors])
+            self.count += len(exceptions)
+            if len(self._data) >= MEMORY_LIMIT:
+                self._move()
+        else:
+            self.left_out += len(exceptions)
 
-    def _append(self, data: bytes) -> None:
-        if self._fd < 0 and self._size + len(data) <= MEMORY_LIMIT:
-            self._data += data
+    def _move(self) -> None:
+        if self._moved + len(self._data) > DISK_LIMIT:
+            self._is_broken = True
             return
-        if self._size + len(data) > DISK_LIMIT:
-            raise OSError("the record is full")
-        if self._fd < 0:
-            self._fd = _unnamed_file()
-            weakref.finalize(self, os.close, self._fd)
-            _write(self._fd, bytes(self._data), 0)
+        try:
+            if self._fd < 0:
+                self._fd = _unnamed_file()
+                weakref.finalize(self, os.close, self._fd)
+            _write(self._fd, bytes(self._data), self._moved)
+        except OSError:  # No room on the disk. What is in memory stays there.
+            self._is_broken = True
+        else:
+            self._moved += len(self._data)
             self._data.clear()
-        _write(self._fd, data, self._size)
 
     def rows(self) -> Iterator[JobRecord]:
         """The records so far."""
         self._flush()
         unpacker = msgpack.Unpacker(strict_map_key=False)
-        place, end = 0, self._size
+        with self._lock:
+            place, end = 0, self._moved + len(self._data)
         while place < end:
             data = self._read(place, min(MEMORY_LIMIT, end - place))
             place += len(data)
@@ -142,7 +143,9 @@ class RunRecord:
 
     def _read(self, place: int, size: int) -> bytes:
         with self._lock:
-            return bytes(self._data[place : place + size]) if self._fd < 0 else os.pread(self._fd, size, place)
+            if place >= self._moved:
+                return bytes(self._data[place - self._moved : place - self._moved + size])
+            return os.pread(self._fd, min(size, self._moved - place), place)
 
 
 def _unnamed_file() -> int:

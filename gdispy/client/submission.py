@@ -24,6 +24,9 @@ from gdispy.protocol.ids import JobId
 from gdispy.protocol.payload import Bulk
 from gdispy.protocol.rows import JobOptions
 
+#: Number of queued jobs at which `put` yields to the hub, so that nodes start while a program still submits.
+HAND_OVER = 512
+
 
 class Submitted(NamedTuple):
     """Jobs in the order of submission; `options` is [] if no job has any."""
@@ -35,12 +38,20 @@ class Submitted(NamedTuple):
 class SubmissionQueue:
     """The jobs of one cluster that the hub has not taken yet."""
 
-    def __init__(self, recovery: RecoveryFile | None, count: Completion, wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        recovery: RecoveryFile | None,
+        count: Completion,
+        wake: Callable[[], None],
+        let_run: Callable[[], None],
+    ) -> None:
         self._recovery, self._count = recovery, count
         #: That of all its jobs.
         self.source: JobSource | None = None
         #: Makes the hub call `drain` soon.
         self._wake = wake
+        #: Lets the hub run what it was woken for, now.
+        self._let_run = let_run
         self._lock = threading.Lock()
         #: Returns the exception to raise in `put`; None while jobs are accepted.
         self._refusal: Callable[[], Exception] | None = None
@@ -81,6 +92,8 @@ class SubmissionQueue:
             if self.source is not None:
                 self.source.warn_if_redefined()
             self._wake()
+        if len(self._jobs) >= HAND_OVER:
+            self._let_run()
         return job
 
     def drain(self) -> Submitted:

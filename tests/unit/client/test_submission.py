@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gdispy.client import submission
 from gdispy.client.submission import SubmissionQueue
 from gdispy.errors import ClusterClosed, ForkedError
 from gdispy.protocol.rows import JobOptions
@@ -16,12 +17,24 @@ class Made:
     """A queue, and how often it has woken the hub."""
 
     def __init__(self) -> None:
-        self.woken = 0
+        self.woken = self.yielded = 0
         self.count: Any = SimpleNamespace(made=0)
-        self.queue = SubmissionQueue(None, self.count, self._wake)
+        self.queue = SubmissionQueue(None, self.count, self._wake, self._let_run)
 
     def _wake(self) -> None:
         self.woken += 1
+
+    def _let_run(self) -> None:
+        self.yielded += 1
+        self.queue.drain()
+
+
+def test_hub_runs_whenever_many_jobs_are_queued(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(submission, "HAND_OVER", 10)
+    made = Made()
+    for _ in range(35):
+        made.queue.put(b"", None, None)
+    assert made.yielded == 3 and len(made.queue) == 5
 
 
 def test_jobs_are_drained_in_their_order_with_the_options_of_those_that_have_any() -> None:
@@ -76,7 +89,8 @@ def test_job_that_the_recovery_file_cannot_keep_is_not_submitted() -> None:
     def submitted(*_: Any) -> None:
         raise OSError("the disk is full")
 
-    made.queue = SubmissionQueue(SimpleNamespace(submitted=submitted), made.count, made._wake)  # type: ignore[arg-type]
+    recovery: Any = SimpleNamespace(submitted=submitted)
+    made.queue = SubmissionQueue(recovery, made.count, made._wake, made._let_run)
     with pytest.raises(OSError, match="full"):
         made.queue.put(b"", None, None)
     assert made.count.made == 0 and made.woken == 0 and made.queue.drain().jobs == []
