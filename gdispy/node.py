@@ -24,8 +24,9 @@ from gdispy.buffers.native import keep_freed_memory
 from gdispy.discovery.announcer import Announcer
 from gdispy.discovery.scheduler_connector import SchedulerConnector
 from gdispy.errors import ConfigError, ProtocolError
-from gdispy.execution.host_resources import is_disk_full, load, measure, usable_cpus
+from gdispy.execution.host_resources import is_disk_full, load, measure
 from gdispy.execution.node_settings import NodeSettings
+from gdispy.execution.owner_control import Action, OwnerControl
 from gdispy.execution.process_manager import ProcessManager, ProcessSettings
 from gdispy.execution.state_directory import claim, find_prefix, unclaim
 from gdispy.journal.node_spool import NodeSpool
@@ -76,7 +77,6 @@ from gdispy.rules.node.effects import (
 )
 from gdispy.rules.node.job_watch import JobWatch
 from gdispy.rules.node.node_rules import NodeRules
-from gdispy.rules.node.service_hours import OPEN, Hours, clock
 from gdispy.rules.node.status import Work
 from gdispy.runtime.fault_log import log_fault
 from gdispy.runtime.greenlets import keep_running, spawn
@@ -92,12 +92,7 @@ from gdispy.worker.process_tree import adopt_orphans
 
 logger = logging.getLogger(__name__)
 
-#: The words of `NodeOrder`.
-DRAIN, UNDRAIN, CPUS = NODE_ORDERS = ("drain", "undrain", "cpus")
-
-#: Reasons for accepting no jobs: the owner has stopped it, or it is to be empty soon, or there is no disk space for
-#: results, or for files of jobs.
-_STOPPED = "stopped"
+#: Reasons for accepting no jobs: there is no disk space for results, or for files of jobs.
 _SPOOL_FULL = "no room for results"
 _FULL = "the disk is nearly full"
 #: Seconds between two checks of the disk.
@@ -147,12 +142,9 @@ class Node:
         self._rules.on_fault = _drop_faulty
         self._log = LimitedLog(logger)
         self._began = time.monotonic()
-        self._state = OPEN
-        if settings.hours is not None:  # Before any peer learns of CPUs that are not offered now.
-            self._state, _ = settings.hours.at(_seconds_of_day())
-            self._rules.keep_hours(self._state, clock(settings.hours.last), self._began)
         self._stop = gevent.event.Event()
         self._pump = Pump(self._perform, self._rules.tick, self._rules.due, self._on_defect)
+        self.control = OwnerControl(self._rules, settings, self._pump, self._began)
         self._failure: BaseException | None = None
         self._links: dict[Peer, _Link] = {}
         #: A scheduler has connected: reports of free resources are due at its interval.
@@ -217,8 +209,7 @@ class Node:
             raise self._failure
 
     def _open_doors(self) -> None:
-        if self._settings.hours is not None:
-            keep_running(self._keep_hours, self._settings.hours, what="the service hours")
+        self.control.start()
         keep_running(self._tell_availability, what="the reports of free resources")
         keep_running(self._watch_disk, what="the monitor of the disk")
         self._listener.start()
@@ -259,17 +250,6 @@ class Node:
 
     # Commands of its owner
 
-    def set_cpus(self, cpus: int) -> None:
-        """Change the number of CPUs on offer. Running jobs are not affected."""
-        self._pump.put(self._rules.set_cpus, cpus)
-
-    def stop_jobs(self) -> None:
-        """Accept no new jobs until `start_jobs`."""
-        self._pump.put(self._rules.shut, _STOPPED)
-
-    def start_jobs(self) -> None:
-        self._pump.put(self._rules.reopen, _STOPPED)
-
     def release(self) -> str:
         """Release the jobs of schedulers that are away, instead of keeping them; returns the outcome as text."""
         here, away = self._rules.clients()
@@ -307,16 +287,6 @@ class Node:
     def free(self) -> list[float]:
         """Its free resources, as in `Availability`; empty without psutil."""
         return measure(self._prefix)
-
-    def _keep_hours(self, hours: Hours) -> None:
-        while True:
-            state, seconds = hours.at(_seconds_of_day())
-            if state != self._state:
-                logger.info("service hours: %s", state)
-                self._state = state
-                self._pump.put(self._rules.keep_hours, state, clock(hours.last))
-            # Checked often, since clocks are set, and machines sleep.
-            gevent.sleep(min(seconds, 30.0) + 0.01)
 
     def _close(self) -> None:
         self._listener.close()
@@ -398,24 +368,24 @@ class Node:
             elif not link.is_visitor:
                 raise MessageRefused("the first message was not Hello")
             elif isinstance(message, NodeOrder):
-                if message.word not in NODE_ORDERS:
-                    raise MessageRefused(f"a node does not know the order {printable(message.word)}")
-                self._pump.put(self._obey, connection, message)
+                try:
+                    action = self.control.prepared(message)
+                except ConfigError as error:
+                    raise MessageRefused(str(error)) from None
+                self._pump.put(self._obey, connection, message, action)
             elif isinstance(message, OverviewRequest):
                 connection.send(Availability(measure(self._prefix)))
-                connection.answer(Overview(message.question, *self._rules.overview(self._name, self.host, self.port)))
+                connection.answer(self._overview(message.question))
 
-    def _obey(self, connection: Connection, order: NodeOrder, now: float) -> Effects:
-        """A visitor wants the node to be drained, used again, or to offer more or fewer CPUs."""
-        logger.info("%s: requested from %s", f"cpus {order.cpus}" if order.cpus else order.word, connection.address)
-        if order.word == CPUS:
-            most = max(self._settings.cpus, usable_cpus())
-            effects = self._rules.set_cpus(max(1, min(order.cpus, most)), now)
-        else:
-            change = self._rules.shut if order.word == DRAIN else self._rules.reopen
-            effects = change(DRAINING, now)
-        about = self._rules.overview(self._name, self.host, self.port)
-        return [*effects, Send(connection.peer, Overview(order.question, *about))]
+    def _obey(self, connection: Connection, order: NodeOrder, action: Action, now: float) -> Effects:
+        """A visitor has given an order."""
+        words = (order.word, str(order.number or ""), order.text)
+        logger.info("%s: requested from %s", printable(" ".join(filter(None, words))), connection.address)
+        return [*action(now), Send(connection.peer, self._overview(order.question))]
+
+    def _overview(self, question: int) -> Overview:
+        nodes, computations, reasons = self._rules.overview(self._name, self.host, self.port)
+        return Overview(question, nodes, computations, reasons, [], self.control.limits())
 
     def _make_sink(self, size: int, purpose: int) -> Sink:
         if purpose == FILE:
@@ -610,9 +580,3 @@ def _drop_faulty(peer: Peer, message: Message, error: Exception) -> Effects:
     """A message could not be handled: only its peer is disconnected."""
     log_fault(message, error)
     return [Drop(peer, refusal(message, error))]
-
-
-def _seconds_of_day() -> float:
-    """Seconds after midnight, by the local clock."""
-    now = time.localtime()
-    return 3600 * now.tm_hour + 60 * now.tm_min + now.tm_sec

@@ -28,7 +28,7 @@ from gdispy.protocol.address import Address
 from gdispy.protocol.handshake import Keys
 from gdispy.protocol.heartbeat import INTERVAL, LOST_AFTER
 from gdispy.protocol.identity import Identity
-from gdispy.protocol.ids import ComputationId, Instance, Peer
+from gdispy.protocol.ids import ComputationId, Peer
 from gdispy.protocol.messages import Hello, Inventory, Message, OutcomesAcked, Prepare, Run
 from gdispy.protocol.roles import NODE, SCHEDULER, SCHEDULER_TO_NODE
 from gdispy.protocol.texts import REFUSED, STOPPED
@@ -204,11 +204,6 @@ class Scheduler:
     def is_answered(self, computation: ComputationId) -> bool:
         """Whether the end of a job of a computation can be expected, because its node is connected."""
         return self.rules.is_answered(computation)
-
-    def versions(self, instance: Instance) -> str:
-        """The versions of a node's programs, as a text; '' if they are not known."""
-        node = self.rules.state.nodes.get(instance)
-        return node.versions if node is not None else ""
 
     def report(self, place: str, text: str) -> None:
         """The reason why an address is not a node; '' resets it."""

@@ -29,7 +29,7 @@ _EXAMPLES = """examples:
   gdispy admin                            all nodes found on the networks of this machine
   gdispy admin 10.0.0.5 lab               also these hosts, or the nodes behind a relay on them
   gdispy admin -n rack1 -n rack2          and these schedulers
-  gdispy admin --http 8181 --http_admin   at this port, with buttons that drain and resume nodes
+  gdispy admin --http 8181 --http_admin   at this port, with buttons that drain and change nodes
 
 The page needs the token in the URL that is printed. Ctrl-C ends it.
 """
@@ -54,7 +54,7 @@ def admin_parser() -> argparse.ArgumentParser:
         "--http_admin",
         "--http-admin",
         action="store_true",
-        help="let the page drain nodes, and have them take jobs again",
+        help="let the page drain nodes, have them take jobs again, and change their CPUs, service hours and clients",
     )
     add_search_options(parser)
     add_secret_options(parser)

@@ -13,6 +13,7 @@ from typing import Any
 from gdispy import config
 from gdispy.cli.network_watch import Attention, NodeWatch, WatchedNode, WatchedScheduler
 from gdispy.cli.nodes import Found
+from gdispy.cli.page_orders import clients_in, hours_in, when
 from gdispy.client.tables import count
 from gdispy.errors import GdispyError
 from gdispy.protocol.limits import printable, printable_lines, shortened
@@ -112,13 +113,24 @@ class AdminView:
             return f"{printable(found.name)} takes no jobs at present: {printable(found.problem)}"
         return f"{printable(found.name)} offers {count(found.cpus, 'CPU')} now"
 
-    def _order(self, order: dict[str, Any], word: str, cpus: int = 0) -> Found:
+    def _hours(self, order: dict[str, Any]) -> str:
+        found = self._order(order, "hours", 0, hours_in(order))
+        now = f" (now: {printable(found.problem)})" if not found.cpus else ""
+        return f"{printable(found.name)} takes jobs {when(found.hours)}{now}"
+
+    def _serve(self, order: dict[str, Any]) -> str:
+        found = self._order(order, "serve", clients_in(order))
+        if not found.clients_left:
+            return f"{printable(found.name)} serves any number of clients"
+        return f"{printable(found.name)} ends after {count(int(found.clients_left), 'more client')}"
+
+    def _order(self, order: dict[str, Any], word: str, number: int = 0, text: str = "") -> Found:
         name = order.get("node")
         node = self._nodes.nodes.get(name) if isinstance(name, str) else None
         if node is None:
             raise Refused(404, "there is no such node any more")
         try:
-            return node.order(word, cpus)
+            return node.order(word, number, text)
         except (GdispyError, OSError) as error:
             raise Refused(503, shortened(printable_lines(str(error)))) from None
 
@@ -126,6 +138,8 @@ class AdminView:
         "drain": _drain,
         "resume": _resume,
         "cpus": _cpus,
+        "hours": _hours,
+        "serve": _serve,
     }
 
 
@@ -153,6 +167,8 @@ def _node(node: WatchedNode, found: Found) -> dict[str, Any]:
         "versions": f"gdispy {found.version}, Python {found.python}, {found.platform}" if found.version else "",
         "free": free,
         "runs": [f"{each['name']} of {each['client']}: {each['running']}" for each in running],
+        "hours": found.hours,
+        "clients_left": found.clients_left,
     }
 
 

@@ -45,10 +45,10 @@ def obey(node: Node, line: str, count_cpus: Callable[[int], int]) -> str:
         node.stop()
         return "ending"
     if word == "stop":
-        node.stop_jobs()
+        node.control.stop_jobs()
         return "no new jobs are accepted; 'start' accepts them again"
     if word == "start":
-        node.start_jobs()
+        node.control.start_jobs()
         return "jobs are accepted"
     if word == "cpus":
         return _set_cpus(node, rest, count_cpus)
@@ -67,7 +67,7 @@ def _set_cpus(node: Node, text: str, count_cpus: Callable[[int], int]) -> str:
         return str(error)
     except ValueError:
         return f"write a number after 'cpus', not {text!r}"
-    node.set_cpus(cpus)
+    node.control.set_cpus(cpus)
     return f"CPUs: {cpus}"
 
 

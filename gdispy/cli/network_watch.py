@@ -92,9 +92,9 @@ class WatchedNode:
             self.found = replace(found, name=found.name or known.name)
             self.found.version, self.found.python, self.found.platform = names
 
-    def order(self, word: str, cpus: int = 0) -> Found:
+    def order(self, word: str, number: int = 0, text: str = "") -> Found:
         """Give it an order, as `NodeOrder`. Raises ConnectFailed or PeerRejected."""
-        found = self.survey.order(self.route or self.routes[0], word, cpus)
+        found = self.survey.order(self.route or self.routes[0], word, number, text)
         self.take(self.instance, found)
         return found
 

@@ -16,11 +16,13 @@ import gevent
 from gdispy import config
 from gdispy.cli.node import count_cpus
 from gdispy.cli.node_metrics import NodeMetrics
+from gdispy.cli.page_orders import clients_in, hours_in, when
+from gdispy.client.tables import count
 from gdispy.errors import ConfigError
 from gdispy.protocol.address import Address
 from gdispy.protocol.job_status import FINISHED
 from gdispy.protocol.limits import printable_lines, shortened
-from gdispy.protocol.messages import Run
+from gdispy.protocol.messages import NodeOrder, Run
 from gdispy.rules.node.computation import Computation
 from gdispy.rules.node.outcome import Outcome
 from gdispy.rules.node.status import Work
@@ -76,7 +78,8 @@ class NodeView:
     def sections(self) -> dict[str, object]:
         row, reasons, work = self._node.overview()
         rate, pending = self._history.rate(), sum(each.running + each.waiting for each in work)
-        actions = ["cpus", "drain", "resume"] if self.admin else []
+        actions = list(self._ACTIONS) if self.admin else []
+        hours, clients_left = self._node.control.limits()
         about = {"title": f"node {row.name}", "version": config.VERSION, "admin": self.admin, "arguments": False}
         problems = [f"{row.name}: {reason}" for reason in reasons]
         problems += [f"{each.name} of {each.client}: {each.error}" for each in work if each.error]
@@ -104,6 +107,8 @@ class NodeView:
                     "seconds": None,
                     "free": [round(float(each), 1) for each in self._node.free()] or None,
                     "runs": [f"{each.name} of {each.client}: {each.running}" for each in work if each.running],
+                    "hours": hours,
+                    "clients_left": clients_left,
                 }
             ],
             "problems": [shortened(printable_lines(each)) for each in problems],
@@ -144,19 +149,35 @@ class NodeView:
             wanted = count_cpus(cpus)
         except ConfigError as error:
             raise Refused(400, str(error)) from None
-        self._node.set_cpus(wanted)
+        self._node.control.set_cpus(wanted)
         return f"{wanted} CPUs are offered"
 
     def _drain(self, order: dict[str, Any]) -> str:
-        self._node.stop_jobs()
+        self._node.control.stop_jobs()
         return "the node accepts no new jobs"
 
     def _resume(self, order: dict[str, Any]) -> str:
-        self._node.start_jobs()
+        self._node.control.start_jobs()
         return "the node accepts jobs again"
+
+    def _hours(self, order: dict[str, Any]) -> str:
+        hours = hours_in(order)
+        self._node.control.give(NodeOrder(1, "hours", 0, hours))
+        return f"the node takes jobs {when(hours)}"
+
+    def _serve(self, order: dict[str, Any]) -> str:
+        clients = clients_in(order)
+        self._node.control.give(NodeOrder(1, "serve", clients))
+        return (
+            f"the node ends after {count(clients, 'more client')}"
+            if clients
+            else "the node serves any number of clients"
+        )
 
     _ACTIONS: dict[str, Callable[[NodeView, dict[str, Any]], str]] = {
         "cpus": _cpus,
         "drain": _drain,
         "resume": _resume,
+        "hours": _hours,
+        "serve": _serve,
     }

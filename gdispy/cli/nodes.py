@@ -83,6 +83,9 @@ class Found:
     disk: int | None = None
     #: What it has of its clients: `client`, `name`, and the numbers of jobs `waiting` and `running`.
     computations: list[dict[str, object]] = field(default_factory=list)
+    #: Its service hours, and after how many clients it ends: '' each for none.
+    hours: str = ""
+    clients_left: str = ""
 
 
 def nodes_parser() -> argparse.ArgumentParser:
@@ -239,10 +242,10 @@ class NodeSurvey:
         name = self._names.get(key, "")
         return key, Found(name, routes[0].place, problem="; ".join(dict.fromkeys(problems)))
 
-    def order(self, route: Route, word: str = "", cpus: int = 0) -> Found:
+    def order(self, route: Route, word: str = "", number: int = 0, text: str = "") -> Found:
         """Give a node this order, if any, and request its status; see `NodeOrder`. Raises ConnectFailed or
         PeerRejected."""
-        return self._visit_by(route, ANSWER_LIMIT, NodeOrder(1, word, cpus) if word else None)[1]
+        return self._visit_by(route, ANSWER_LIMIT, NodeOrder(1, word, number, text) if word else None)[1]
 
     def _visit_by(self, route: Route, limit: float, order: NodeOrder | None = None) -> tuple[NodeKey, Found]:
         answer = AsyncResult()
@@ -301,6 +304,7 @@ def _found(route: Route, received: list[Message]) -> Found:
                 for row in message.computations
             ]
             found.notes = list(message.notes)
+            found.hours, found.clients_left = [*message.limits, "", ""][:2]
             if not found.cpus:
                 found.problem = ", ".join(found.notes) or "not accepting jobs at present"
             elif node.connected:

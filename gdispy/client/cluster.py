@@ -426,7 +426,7 @@ class JobCluster:
         """The nodes of this cluster, the number of pending jobs, and `problems` that keep nodes from being used."""
         self._engine.refuse_fork()
         status = self._closing.status()
-        nodes = [self._engine.nodes.of_row(row) for row in status.nodes]
+        nodes = self._engine.nodes.take_status(status)
         return ClusterStatus(nodes, self._count.pending, status.problems, self._is_hopeless())
 
     def explain(self) -> Explanation:

@@ -360,6 +360,9 @@ class ClusterEngine:
         if self._settings.is_inline:
             return  # They run where they were submitted.
         _pending.add(self._owner())
+        for number, wishes in zip(jobs, options, strict=False):
+            if wishes is not None and wishes.priority:
+                self.table.priorities[number] = wishes.priority
         self._pump.put(self._submit, jobs, [job._arguments for job in taken], options)
 
     def _submit(

@@ -68,6 +68,8 @@ class JobTable:
         self.takes_files = False
         self._nodes, self._callbacks, self._count = nodes, callbacks, count
         self.jobs: dict[JobId, DispyJob] = {}
+        #: The priorities of those jobs that have another one than 0.
+        self.priorities: dict[JobId, float] = {}
         #: Takes a provisional result that is a request for a function; returns whether it is one.
         self.take_request: Callable[[Progress], bool] | None = None
         #: Called in the hub with the numbers of jobs that have ended on a node.
@@ -151,6 +153,9 @@ class JobTable:
                 gate.open()
             if self.live.is_active:
                 self.live.finish(columns[0])
+            if self.priorities:
+                for number in columns[0]:
+                    self.priorities.pop(number, None)
 
     def _label(self, node: DispyNode | None, ended: Ended) -> str:
         """The node as reports name it."""
@@ -301,6 +306,7 @@ class JobTable:
         """After a defect of gdispy: end the waiting jobs and all jobs of the table with that reason."""
         jobs = [*self.jobs.values(), *waiting]
         self.jobs.clear()
+        self.priorities.clear()
         for job in jobs:
             job._status, job._exception, job._done = job_status.ABANDONED, reason, True
         self.live.end_all()

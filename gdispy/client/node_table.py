@@ -10,7 +10,7 @@ import socket
 import time
 
 from gdispy.client.status import DispyNode, DispyNodeAvailInfo
-from gdispy.protocol.messages import Event
+from gdispy.protocol.messages import Event, Status
 from gdispy.protocol.rows import NodeRow
 
 
@@ -52,6 +52,13 @@ class NodeTable:
         else:
             node.update(row)
         return node
+
+    def take_status(self, status: Status) -> list[DispyNode]:
+        """The nodes of a report, updated from it."""
+        nodes = [self.of_row(row) for row in status.nodes]
+        for node, versions in zip(nodes, status.versions, strict=False):
+            node.versions = versions
+        return nodes
 
     def take(self, event: Event) -> DispyNode:
         """The node of an event, updated from it."""

@@ -31,7 +31,7 @@ from gdispy.errors import ClusterClosed, ConfigError, ForkedError
 from gdispy.hub import Hub
 from gdispy.protocol.ids import Instance, JobId
 from gdispy.protocol.limits import printable_lines, shortened
-from gdispy.protocol.messages import Ended, NodeCommand, Reply, Started, Status, StatusRequest
+from gdispy.protocol.messages import Ended, Message, NodeCommand, Reply, SetPriority, Started, Status, StatusRequest
 from gdispy.runtime.greenlets import keep_running
 from gdispy.runtime.limited_log import LimitedLog
 from gdispy.web import job_lists
@@ -127,8 +127,7 @@ class ClusterWatch:
     def _take(self, answer: Reported) -> None:
         if isinstance(answer, Status):
             self.problems = [printable_lines(each) for each in answer.problems[:100]]
-            for row in answer.nodes:
-                self.engine.nodes.of_row(row)
+            self.engine.nodes.take_status(answer)
 
     def counts(self) -> dict[str, object]:
         count = self.engine.count
@@ -161,7 +160,19 @@ class ClusterWatch:
         return min(self.engine.count.pending, max(sum(self.busy.values()), min(cpus, len(self.records.running))))
 
     def command(self, word: str, node: bytes, value: float = 0.0) -> int:
-        """Give a command to a node, and wait for its answer; -1 if there is none. In a greenlet of the hub."""
+        """Give a command to a node, and wait for its answer. In a greenlet of the hub."""
+        computation = self.engine.computation
+        return int(self._request(lambda number: NodeCommand(computation, number, word, Instance(node), value)))
+
+    def prioritize(self, job: JobId, priority: float) -> None:
+        """Give a job another priority. In a greenlet of the hub."""
+        computation, table = self.engine.computation, self.engine.table
+        self._request(lambda number: SetPriority(computation, number, job, priority))
+        if job in table.jobs:
+            table.priorities[job] = priority
+
+    def _request(self, question: Callable[[int], Message]) -> float:
+        """Ask the scheduler, and wait for the number in its answer. Raises Refused."""
         answers: list[Reported] = []
         done = gevent.event.Event()
 
@@ -169,14 +180,13 @@ class ClusterWatch:
             answers.append(answer)
             done.set()
 
-        computation = self.engine.computation
-        self.engine.ask_then(lambda number: NodeCommand(computation, number, word, Instance(node), value), take)
+        self.engine.ask_then(question, take)
         done.wait(ACTION_LIMIT)
         if not answers or not isinstance(answers[0], Reply):
             raise Refused(503, "the scheduler did not answer")
         if answers[0].error:
             raise Refused(400, shortened(printable_lines(answers[0].error)))
-        return int(answers[0].value)
+        return answers[0].value
 
 
 #: A job, and its cluster.
@@ -243,7 +253,7 @@ class ProgramView:
                 "version": config.VERSION,
                 "admin": self.admin,
                 "arguments": self.show_arguments,
-                "actions": ["cancel", "cancel_all", "cpus", "close", "allocate"] if self.admin else [],
+                "actions": list(self._ACTIONS) if self.admin else [],
             },
             "now": {
                 "time": round(time.time(), 1),
@@ -327,7 +337,8 @@ class ProgramView:
             watch, name = self.watches[at], shown_id(job.id)
             if job.start_time is not None or number in watch.records.running or not query.fits((str(number), name)):
                 return None
-            return _row(watch, number, name, STATUS_NAMES[job._status], "", job), (watch, job)
+            row = _row(watch, number, name, STATUS_NAMES[job._status], "", job)
+            return {**row, "priority": watch.engine.table.priorities.get(number, 0.0)}, (watch, job)
 
         found, after = job_lists.waiting(query, [watch.engine.table.jobs for watch in self.watches], row_of)
         rows = self._with_arguments([row for row, _ in found], [job for _, job in found])
@@ -360,6 +371,16 @@ class ProgramView:
                 if watch.engine.cancel(job) == 0:
                     return f"job {number} is being cancelled"
                 return f"job {number} was cancelled before"
+        raise Refused(404, f"there is no job {number} that waits or runs")
+
+    def _priority(self, order: dict[str, Any]) -> str:
+        priority, number = job_lists.priority_in(order), order.get("job")
+        if not isinstance(number, int) or isinstance(number, bool):
+            raise Refused(400, "job must be the number of a job")
+        for watch in self.watches:
+            if number in watch.engine.table.jobs and watch.is_open:
+                watch.prioritize(JobId(number), priority)
+                return f"the priority of job {number} is now {priority:g}"
         raise Refused(404, f"there is no job {number} that waits or runs")
 
     def _cancel_all(self, order: dict[str, Any]) -> str:
@@ -411,6 +432,7 @@ class ProgramView:
 
     _ACTIONS: dict[str, Callable[[ProgramView, dict[str, Any]], str]] = {
         "cancel": _cancel,
+        "priority": _priority,
         "cancel_all": _cancel_all,
         "cpus": _cpus,
         "close": _close,
@@ -432,14 +454,13 @@ def _merge(
             "cpus": node.cpus,
             "state": state,
             "since": watch.engine.nodes.since.get(instance),
-            "versions": "",
+            "versions": node.versions,
             **dict.fromkeys(("busy", "done", "seconds", "sent", "received"), 0),
             "free": None,
             "runs": [],
         }
     if state == "ready":
         row["state"] = state
-        row["versions"] = row["versions"] or watch.engine.scheduler.versions(Instance(instance))
     row["busy"] = int(row["busy"]) + busy  # type: ignore[call-overload]
     row["done"] = int(row["done"]) + node.jobs_done  # type: ignore[call-overload]
     row["seconds"] = round(float(row["seconds"]) + node.cpu_time, 2)  # type: ignore[arg-type]

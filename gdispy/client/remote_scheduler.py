@@ -185,10 +185,6 @@ class RemoteScheduler:
         """Whether the scheduler has refused this program permanently."""
         return self._rejected
 
-    def versions(self, instance: Instance) -> str:
-        """'': the scheduler does not report them to clients; its page shows them."""
-        return ""
-
     def report(self, place: str, text: str) -> None:
         self._log.log(logging.WARNING, ("report", place), "%s: %s", place, text)
 

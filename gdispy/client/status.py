@@ -71,6 +71,8 @@ class DispyNode(_WithCounts):
         self.cpus = cpus
         self.avail_cpus = cpus
         self.port: int | None = None
+        #: Of gdispy and Python there, and the system, as a text; '' until they are known.
+        self.versions = ""
         #: The last report of free resources.
         self.avail_info: DispyNodeAvailInfo | None = None
         #: Jobs that are running there, and jobs that have ended there.

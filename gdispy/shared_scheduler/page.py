@@ -19,7 +19,7 @@ from gdispy import config
 from gdispy.protocol import job_status
 from gdispy.protocol.ids import ComputationId, Instance, JobId
 from gdispy.protocol.limits import printable_lines, shortened
-from gdispy.protocol.messages import NO_LIMIT, Cancel, Ended, Release
+from gdispy.protocol.messages import NO_LIMIT, Cancel, Ended, Release, SetPriority
 from gdispy.rules.scheduler.computation import Computation
 from gdispy.rules.scheduler.diagnostics import NO_CPUS, state_of
 from gdispy.rules.scheduler.node_record import NodeRecord, NodeStage
@@ -30,7 +30,7 @@ from gdispy.shared_scheduler.page_jobs import SchedulerJobs, owner_of, owners_of
 from gdispy.shared_scheduler.service import SharedScheduler
 from gdispy.web.guard import Refused
 from gdispy.web.history import SAMPLE_INTERVAL, History
-from gdispy.web.job_lists import TIMELINE_ROWS
+from gdispy.web.job_lists import TIMELINE_ROWS, priority_in
 from gdispy.web.request import Request, action_of
 
 #: Lines that explain why nodes take nothing.
@@ -213,14 +213,11 @@ class SchedulerView:
         return f"job {job} is being cancelled"
 
     def _priority(self, order: dict[str, Any]) -> str:
-        priority = order.get("priority")
-        if not isinstance(priority, int | float) or isinstance(priority, bool) or not abs(priority) <= 1e9:
-            raise Refused(400, "priority must be a number, at most 1e9")
-        computation, _, job = self._job_of(order)
+        priority = priority_in(order)
+        computation, proxy, job = self._job_of(order)
         if computation.tasks[job].node is not None:
             raise Refused(400, f"job {job} is on a node: the priority decides about jobs that wait for one")
-        number = computation.id
-        self._sharing.order(lambda now: self._sharing.rules.set_priority(number, job, float(priority), now))
+        self._sharing.act_for(proxy, SetPriority(computation.id, 0, job, priority))
         return f"the priority of job {job} is now {priority:g}"
 
     def _job_of(self, order: dict[str, Any]) -> tuple[Computation, ClientProxy, JobId]:

@@ -30,7 +30,7 @@ from gdispy.journal.router import JournalRouter
 from gdispy.protocol.identity import SEED_BYTES, Identity
 from gdispy.protocol.ids import ComputationId, Instance
 from gdispy.protocol.message import Message
-from gdispy.protocol.messages import Cancel, JobNames, Open, Prepare, Release, Run
+from gdispy.protocol.messages import Cancel, JobNames, Open, Prepare, Release, Run, SetPriority
 from gdispy.protocol.payload import Bulk
 from gdispy.rules.arrivals import Arrivals
 from gdispy.rules.history.facts import Began, Owned, Submitted
@@ -199,7 +199,7 @@ class SchedulerStore:
             self.journals.record(message.computation, [self._as_written(message)])
         elif isinstance(message, Run):
             self.journals.record(message.computation, [*self._noted(message), message])
-        elif isinstance(message, Cancel | Release | JobNames):
+        elif isinstance(message, Cancel | Release | JobNames | SetPriority):
             self.journals.record(message.computation, [message])
             if isinstance(message, Release):
                 self._submissions.pop(message.computation, None)

@@ -9,7 +9,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from gdispy.protocol import job_status
 from gdispy.protocol.ids import JobId
@@ -172,3 +172,11 @@ def names_of(origin: Origin) -> dict[str, object]:
 
 def _texts_of(each: Failure) -> tuple[str, ...]:
     return (str(each.number), each.name, *each.origin, each.place, each.status, each.trace, each.output, each.errors)
+
+
+def priority_in(order: dict[str, Any]) -> float:
+    """The priority in a request. Raises Refused."""
+    priority = order.get("priority")
+    if not isinstance(priority, int | float) or isinstance(priority, bool) or not abs(priority) <= 1e9:
+        raise Refused(400, "priority must be a number, at most 1e9")
+    return float(priority)

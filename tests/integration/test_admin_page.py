@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,49 @@ def test_cpus_of_a_node_are_changed(admin: Callable[..., Admin], start_node: Sta
     assert page.act(do="cpus", node=place(node), cpus=1)[1]["done"] == "alpha takes no jobs at present: draining"
     assert page.act(do="resume", node=place(node))[1]["done"] == "alpha accepts jobs again"
     assert page.nodes()[place(node)]["cpus"] == 1
+
+
+def test_service_hours_of_a_node_are_changed(admin: Callable[..., Admin], start_node: Start, secret_file: str) -> None:
+    node = start_node("--cpus", "1", "--name", "alpha")
+    page = admin("--only", place(node), "--http_admin")
+    eventually(lambda: page.state_of(place(node)) == "ready")
+
+    def hours(text: object) -> tuple[int, str]:
+        code, answer = page.act(do="hours", node=place(node), hours=text)
+        return code, answer.get("done") or answer["error"]
+
+    now = time.localtime()
+    later, much_later = (f"{(now.tm_hour + number) % 24:02}:{now.tm_min:02}" for number in (3, 6))
+    expected = f"alpha takes jobs from {later} to {much_later} (now: service hours)"
+    with JobCluster(abs, nodes=[node.place], secret_file=secret_file) as cluster:
+        assert cluster.submit(-1)() == 1
+        assert hours(f"{later} {much_later}") == (200, expected)
+        job = cluster.submit(-2)
+        assert page.state_of(place(node)) == "takes no jobs" and "service hours" in page.problems()
+        assert page.nodes()[place(node)]["hours"] == f"{later} {much_later}"
+        assert not job.wait(0.2)
+        assert hours("") == (200, "alpha takes jobs at any time")
+        assert job() == 2
+        assert hours(f"{much_later} {later} {later}")[0] == 200  # These are hours of now.
+        assert cluster.submit(-3)() == 3 and page.state_of(place(node)) == "ready"
+    for wrong in (None, 5, "noon", "18:00", "18:00 18:00", "1:00 2:00 3:00 4:00"):
+        assert hours(wrong)[0] == 400
+    assert page.nodes()[place(node)]["hours"] == f"{much_later} {later} {later}"
+
+
+def test_node_ends_after_a_number_of_clients(admin: Callable[..., Admin], start_node: Start, secret_file: str) -> None:
+    node = start_node("--cpus", "1", "--name", "alpha")
+    page = admin("--only", place(node), "--http_admin")
+    eventually(lambda: page.state_of(place(node)) == "ready")
+    for number, expected in ((3, "alpha ends after 3 more clients"), (0, "alpha serves any number of clients")):
+        assert page.act(do="serve", node=place(node), clients=number) == (200, {"done": expected})
+    assert page.act(do="serve", node=place(node), clients=-1)[0] == 400
+    assert page.act(do="serve", node=place(node), clients=1)[1]["done"] == "alpha ends after 1 more client"
+    assert page.nodes()[place(node)]["clients_left"] == "1"
+    with JobCluster(abs, nodes=[node.place], secret_file=secret_file) as cluster:
+        assert cluster.submit(-1)() == 1
+    assert node.process.wait(20) == 0
+    eventually(lambda: page.state_of(place(node)) == "unreachable")
 
 
 def test_node_that_hangs_or_is_absent_delays_nothing_and_says_why(

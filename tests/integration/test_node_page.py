@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,29 @@ def test_actions_drain_and_resume_it(shared: tuple[PageClient, JobCluster]) -> N
     for order in ({}, {"do": "cancel"}, {"do": "cpus", "cpus": "1"}, {"do": "cpus", "cpus": 1 << 40}):
         code, answer = client.act(**order)
         assert code == 400 and answer["error"]
+
+
+def test_service_hours_and_the_number_of_clients_are_changed(shared: tuple[PageClient, JobCluster]) -> None:
+    client, made = shared
+    assert made.submit(1, "")() == 1
+
+    def node() -> dict[str, Any]:
+        found: dict[str, Any] = client.get("/api/state")["nodes"][0]
+        return found
+
+    now = time.localtime()
+    hours = " ".join(f"{(now.tm_hour + number) % 24:02}:{now.tm_min:02}" for number in (3, 6, 7))
+    assert client.act(do="hours", node="here", hours=hours)[0] == 200
+    eventually(lambda: (node()["hours"], node()["state"]) == (hours, "takes no jobs"))
+    assert "service hours" in str(client.get("/api/state")["problems"])
+    assert client.act(do="hours", node="here", hours="")[1]["done"] == "the node takes jobs at any time"
+    eventually(lambda: (node()["hours"], node()["state"]) == ("", "ready"))
+    assert client.act(do="serve", node="here", clients=2)[1]["done"] == "the node ends after 2 more clients"
+    eventually(lambda: node()["clients_left"] == "2")
+    assert client.act(do="serve", node="here", clients=0)[1]["done"] == "the node serves any number of clients"
+    eventually(lambda: node()["clients_left"] == "")
+    for wrong in ({"do": "hours", "hours": "25:00 26:00"}, {"do": "serve", "clients": -1}, {"do": "hours"}):
+        assert client.act(**wrong)[0] == 400
 
 
 def test_page_that_only_shows_changes_nothing_and_strangers_see_nothing(start_node: Start) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from gdispy import Executor, JobCluster
+from gdispy import Executor, JobCluster, SharedJobCluster
 from gdispy.errors import ClusterClosed
+from gdispy.protocol.address import Address
 from gdispy.web import job_lists
 from tests.support.daemons import SCRIPTS, Daemon, ended
 from tests.support.jobs import pass_gate, wait_for_file
@@ -158,6 +159,62 @@ def test_actions_cancel_jobs_and_change_and_release_nodes(cluster: Make, tmp_pat
         assert client.act(do="allocate", node=node)[0] == 200
         eventually(lambda: client.get("/api/state")["nodes"][0]["state"] == "ready")
     assert [job.status_name for job in jobs] == ["Terminated", *["Cancelled"] * 5]
+
+
+def test_jobs_that_wait_get_another_priority_and_nodes_tell_their_versions(one: Make, tmp_path: Path) -> None:
+    made = one(pass_gate)
+    with made.serve_page(admin=True) as page:
+        see_waiting_jobs_get_another_priority(PageClient(page.url), made, tmp_path)
+
+
+def test_jobs_of_a_shared_scheduler_get_another_priority_which_outlasts_it(
+    start_scheduler: Callable[..., Daemon], start_node: Callable[..., Daemon], secret_file: str, tmp_path: Path
+) -> None:
+    node = start_node("--cpus", "1")
+    options = ("-n", str(Address(*node.place)), "--journal", str(tmp_path / "journal"))
+    scheduler = start_scheduler(*options)
+    (host, port), secret = scheduler.place, {"secret_file": secret_file}
+    with SharedJobCluster(pass_gate, scheduler_node=host, scheduler_port=port, **secret) as made:
+        with made.serve_page(admin=True) as page:
+            client = PageClient(page.url)
+            jobs = [made.submit(number, str(tmp_path / "gate")) for number in range(6)]
+            eventually(lambda: jobs[0].status == jobs[0].Running)
+            last = jobs[-1]._number
+            assert eventually(lambda: client.act(do="priority", job=last, priority=2))[0] == 200
+            scheduler.kill()
+            code, answer = client.act(do="priority", job=last, priority=3)
+            assert code == 400 and "cannot be reached" in answer["error"]
+            start_scheduler(*options, "-p", str(port))
+            eventually(lambda: client.act(do="priority", job=jobs[4]._number, priority=1)[0] == 200)
+        (tmp_path / "gate").touch()
+        assert [job() for job in jobs] == list(range(6))
+    assert sorted(range(1, 6), key=lambda number: jobs[number].start_time or 0.0)[:2] == [5, 4]
+
+
+def see_waiting_jobs_get_another_priority(client: PageClient, made: JobCluster, directory: Path) -> None:
+    jobs = [made.submit(0, str(directory / "gate"))]
+    eventually(lambda: jobs[0].status == jobs[0].Running)
+    jobs += [made.submit(number, str(directory / "gate"), dispy_priority=number) for number in range(1, 8)]
+    eventually(lambda: len(client.get("/api/jobs?kind=waiting")["jobs"]) == 7)
+
+    def priorities() -> dict[int, float]:
+        return {each["number"]: each["priority"] for each in client.get("/api/jobs?kind=waiting")["jobs"]}
+
+    last, best = jobs[1]._number, jobs[7]._number
+    assert priorities()[last] == 1 and priorities()[best] == 7
+    code, answer = client.act(do="priority", job=last, priority=9)
+    assert (code, answer["done"]) == (200, f"the priority of job {last} is now 9")
+    assert priorities()[last] == 9
+    code, answer = client.act(do="priority", job=jobs[0]._number, priority=9)
+    assert code == 400 and "is on a node" in answer["error"]
+    for wrong in ("5", None, True, 1e300):
+        assert client.act(do="priority", job=last, priority=wrong)[0] == 400
+    assert client.act(do="priority", job=10**9, priority=1)[0] == 404
+    assert client.act(do="priority", job="1", priority=1)[0] == 400
+    (directory / "gate").touch()
+    made.wait()
+    assert made._engine.table.priorities == {}
+    assert eventually(lambda: "Python 3" in client.get("/api/state")["nodes"][0]["versions"])
 
 
 @pytest.mark.parametrize(

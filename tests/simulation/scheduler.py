@@ -25,6 +25,7 @@ from gdispy.protocol.messages import (
     Released,
     ResendRequest,
     Run,
+    SetPriority,
 )
 from gdispy.protocol.payload import Payload
 from gdispy.rules.effects import Drop, Effects, Send, WriteFacts
@@ -124,7 +125,8 @@ class Scheduler:
         if not tasks:
             return []
         computation, job = choices.choice(tasks)
-        return self.dispatch.set_priority(computation, job, choices.choice((-1.0, 0.0, 1.0)), now)
+        message = SetPriority(computation, 0, job, choices.choice((-1.0, 0.0, 1.0)))
+        return self._receive_from_client(self._owners[computation], message, now)
 
     def attach(self, client: Peer, deliver: Callable[[list[Message]], None]) -> None:
         self._clients[client] = deliver
@@ -143,7 +145,7 @@ class Scheduler:
                 return []
         if isinstance(message, NodeCommand):
             self._note_order(message)
-        if isinstance(message, Open | Prepare | Run | Cancel | Release):
+        if isinstance(message, Open | Prepare | Run | Cancel | SetPriority | Release):
             self._remember(message)
         if isinstance(message, Run):
             self._accept(message)

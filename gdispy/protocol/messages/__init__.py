@@ -34,6 +34,7 @@ from gdispy.protocol.messages.job import ProgressAcked as ProgressAcked
 from gdispy.protocol.messages.job import Recall as Recall
 from gdispy.protocol.messages.job import Returned as Returned
 from gdispy.protocol.messages.job import Run as Run
+from gdispy.protocol.messages.job import SetPriority as SetPriority
 from gdispy.protocol.messages.job import Started as Started
 from gdispy.protocol.messages.job import Upload as Upload
 from gdispy.protocol.messages.job import Uploaded as Uploaded
@@ -104,7 +105,7 @@ ALL: tuple[type[Message], ...] = (
         Overview,
     ),
     *(ResendRequest, Fenced, JobNames, Withdraw, Follow, Printed, NodeOrder, Explain, Explained, UsageRequest, Usage),
-    *(RunningJobsRequest, RunningJobs, JobFactsRequest, JobFacts, LogRequest, LogEvents),
+    *(RunningJobsRequest, RunningJobs, JobFactsRequest, JobFacts, LogRequest, LogEvents, SetPriority),
 )
 BY_TAG: dict[int, type[Message]] = {kind.tag: kind for kind in ALL}
 

@@ -18,6 +18,7 @@ from gdispy.protocol.field_checks import (
     is_file_list,
     is_left_out_column,
     is_node_name,
+    is_number,
     is_option_column,
     is_status_column,
     is_text,
@@ -77,6 +78,19 @@ class Withdraw(Message):
     computation: ComputationId
     question: int
     jobs: list[JobId]
+
+
+@record
+class SetPriority(Message):
+    """Give a job another priority, if it waits. The answer is `Reply`, with an error if it does not wait any more; none
+    to question 0."""
+
+    tag = 70
+    shape = (is_computation, is_count, is_count, is_number)
+    computation: ComputationId
+    question: int
+    job: JobId
+    priority: float
 
 
 @record

@@ -49,16 +49,18 @@ class StatusRequest(Message):
 @record
 class Status(Message):
     """The answer to `StatusRequest`: rows `[name, address, port, cpus, busy, jobs done, seconds of job time, bytes
-    sent, bytes received]` of the nodes, the number of waiting jobs, and problems."""
+    sent, bytes received]` of the nodes, the number of waiting jobs, problems, and the versions on the nodes."""
 
     tag = 32
     row_types = {"nodes": NodeRow}
-    shape = (is_computation, is_count, is_node_list, is_count, is_text_column)
+    shape = (is_computation, is_count, is_node_list, is_count, is_text_column, is_text_column)
     computation: ComputationId
     question: int
     nodes: list[NodeRow]
     queued: int
     problems: list[str]
+    #: For people, one for each of `nodes`; empty if the sender does not tell them.
+    versions: list[str] = field(default_factory=list)
 
 
 @record
@@ -101,7 +103,7 @@ class Overview(Message):
 
     tag = 54
     row_types = {"nodes": NodeOverviewRow, "computations": ComputationOverviewRow}
-    shape = (is_count, is_node_overview, is_computation_overview, is_text_column, is_text_column)
+    shape = (is_count, is_node_overview, is_computation_overview, is_text_column, is_text_column, is_text_column)
     question: int
     nodes: list[NodeOverviewRow]
     computations: list[ComputationOverviewRow]
@@ -109,19 +111,23 @@ class Overview(Message):
     notes: list[str] = field(default_factory=list)
     #: The state of each node, for people; empty if the sender does not know more than whether it is connected.
     states: list[str] = field(default_factory=list)
+    #: Of a node: its service hours as in `NodeOrder`, and after how many clients it ends, '' for never.
+    limits: list[str] = field(default_factory=list)
 
 
 @record
 class NodeOrder(Message):
-    """A visitor has a node `drain` (return the jobs that have not begun, and take no others), `undrain`, or offer this
-    number of `cpus`. The answer is `Overview`."""
+    """A visitor has a node `drain` (return the jobs that have not begun, and take no others), `undrain`, offer this
+    number of `cpus`, keep service `hours`, or `serve` this number of clients. The answer is `Overview`."""
 
     tag = 59
-    shape = (is_count, is_text, is_count)
+    shape = (is_count, is_text, is_count, is_text)
     question: int
     word: str
-    #: For `cpus` only.
-    cpus: int
+    #: Of CPUs, or of clients, where 0 is any number.
+    number: int
+    #: For `hours` only: START STOP or START STOP END, HH:MM each; '' is always.
+    text: str = ""
 
 
 @record

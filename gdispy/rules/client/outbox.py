@@ -35,6 +35,7 @@ from gdispy.protocol.messages import (
     ResendRequest,
     Resume,
     Run,
+    SetPriority,
     Status,
     StatusRequest,
     Unknown,
@@ -79,6 +80,10 @@ class _Computation:
         self.given_up: set[JobId] = set()
 
 
+#: Messages that are answered.
+_Question = StatusRequest | NodeCommand | PutFile | Withdraw | SetPriority | Explain
+
+
 class Outbox:
     """All computations that use one connection."""
 
@@ -86,7 +91,7 @@ class Outbox:
         self._place = place
         self._computations: dict[ComputationId, _Computation] = {}
         #: Requests that have no answer yet.
-        self._asked: dict[tuple[ComputationId, int], StatusRequest | NodeCommand | PutFile | Withdraw | Explain] = {}
+        self._asked: dict[tuple[ComputationId, int], _Question] = {}
         #: Why the last connection was closed, if a message was refused and nothing has ended since.
         self._refusal = ""
         self.is_connected = False
@@ -126,7 +131,7 @@ class Outbox:
                 return [Released(message.computation)]
         elif not self.is_connected:
             return self._answer(message)
-        elif isinstance(message, StatusRequest | NodeCommand | PutFile | Withdraw | Explain):
+        elif isinstance(message, _Question):
             self._asked[message.computation, message.question] = message
         return []
 
@@ -138,7 +143,7 @@ class Outbox:
             return [Status(message.computation, message.question, [], jobs, [problem])]
         if isinstance(message, Explain):
             return [Explained(message.computation, message.question, ["problem", problem])]
-        if isinstance(message, NodeCommand | PutFile | Withdraw):
+        if isinstance(message, NodeCommand | PutFile | Withdraw | SetPriority):
             return [Reply(message.computation, message.question, problem, -1.0, [])]
         return []
 
@@ -194,11 +199,12 @@ class Outbox:
         return found
 
     def must_follow(self, message: Message) -> bool:
-        """Whether a message must not overtake others: the cancel of a job that the scheduler may not have yet."""
-        if not isinstance(message, Cancel | Withdraw):
+        """Whether a message must not overtake others: it is about a job that the scheduler may not have yet."""
+        if not isinstance(message, Cancel | Withdraw | SetPriority):
             return False
         entry = self._computations.get(message.computation)
-        return entry is not None and not entry.unaccepted.isdisjoint(message.jobs)
+        jobs = [message.job] if isinstance(message, SetPriority) else message.jobs
+        return entry is not None and not entry.unaccepted.isdisjoint(jobs)
 
     def is_accepted(self, computation: ComputationId) -> bool:
         """Whether the scheduler has accepted all jobs of a computation."""

@@ -2,8 +2,8 @@
 
 Pure. `journal/file.py` writes facts as the arrays that messages are; `replay.py` reads them.
 
-The journal of a client or scheduler holds `Open`, `Prepare`, `Run`, `Cancel` and `Release` as they were accepted,
-`Ended` as it was received, `OutcomesAcked` for outcomes that are not needed any more, and the facts below.
+The journal of a client or scheduler holds `Open`, `Prepare`, `Run`, `Cancel`, `SetPriority` and `Release` as they were
+accepted, `Ended` as it was received, `OutcomesAcked` for outcomes that are not needed any more, and the facts below.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from gdispy.protocol.messages import (
     Release,
     Released,
     Run,
+    SetPriority,
 )
 from gdispy.protocol.record import record
 from gdispy.protocol.rows import JobOptions
@@ -162,7 +163,8 @@ class Submitted(Message):
 
 KINDS: tuple[type[Message], ...] = (
     *(Began, Owned, Met, Placed, Unplaced, GivenUp, Announced, Told, Submitted),
-    *(Open, Prepare, Run, Cancel, Ended, Progress, ProgressAcked, OutcomesAcked, JobNames, Release, Released),
+    *(Open, Prepare, Run, JobNames, Cancel, SetPriority, Release, Released),
+    *(Ended, Progress, ProgressAcked, OutcomesAcked),
 )
 _BY_TAG: dict[int, type[Message]] = {kind.tag: kind for kind in KINDS}
 

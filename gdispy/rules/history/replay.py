@@ -28,6 +28,7 @@ from gdispy.protocol.messages import (
     Release,
     Released,
     Run,
+    SetPriority,
 )
 from gdispy.protocol.payload import ABSENT, Bulk, MemoryPayload
 from gdispy.protocol.rows import JobOptions
@@ -222,6 +223,11 @@ class JournalState:
             if job is not None:
                 job.cancelled = True
 
+    def _priority(self, history: ComputationHistory, fact: SetPriority) -> None:
+        job = history.jobs.get(fact.job)
+        if job is not None:
+            job.options = (job.options or JobOptions())._replace(priority=fact.priority)
+
     def _placed(self, history: ComputationHistory, fact: Placed) -> None:
         for number, attempt in zip(fact.jobs, fact.attempts, strict=True):
             job = history.jobs.get(number)
@@ -280,6 +286,7 @@ class JournalState:
         Announced: _announced,
         JobNames: _named,
         Cancel: _cancel,
+        SetPriority: _priority,
         Placed: _placed,
         Unplaced: _unplaced,
         Ended: _ended,

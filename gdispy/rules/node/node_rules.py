@@ -123,6 +123,15 @@ class NodeRules:
             effects += self._supervision.kill_all(f"the node's service hours ended at {end}")
         return effects
 
+    def serve(self, clients: int, now: float) -> Effects:
+        """End after this number of clients more, those that are here included; 0: never."""
+        self._sessions.serve(clients)
+        return []
+
+    def clients_left(self) -> int:
+        """The number of clients after which the node ends, those that are here included; 0: any number."""
+        return self._sessions.clients_left()
+
     def give_up(self, now: float) -> Effects:
         """Forget the schedulers that are away, with all that is held for them."""
         return self._sessions.give_up_absent(now) + self._turn.end(now)

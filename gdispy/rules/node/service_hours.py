@@ -58,8 +58,30 @@ def parse_hours(start: str, stop: str, end: str, now: str) -> Hours | None:
     if middle == first or last == first:
         raise ConfigError("the service hours start and end at the same time: give different times")
     if last is not None and (last - first) % _DAY < (middle - first) % _DAY:
-        raise ConfigError("--service_end must not come before --service_stop")
+        raise ConfigError(
+            "the end of the service hours (--service_end) must not come before their stop (--service_stop)"
+        )
     return hours
+
+
+def hours_of(text: str) -> Hours | None:
+    """The hours in 'START STOP' or 'START STOP END', HH:MM each; None for '', which is always. Raises ConfigError."""
+    words = text.split()
+    if not words:
+        return None
+    if len(words) not in (2, 3):
+        raise ConfigError(
+            f"write service hours as START STOP or START STOP END, HH:MM each, or leave them empty: not {text!r}"
+        )
+    start, stop, *end = words
+    return parse_hours(start, stop, end[0] if end else "", now="")
+
+
+def as_text(hours: Hours | None) -> str:
+    """The hours as `hours_of` takes them."""
+    if hours is None:
+        return ""
+    return " ".join(clock(each) for each in (hours.start, hours.stop, hours.end) if each is not None)
 
 
 def minutes(text: str) -> int:

@@ -262,6 +262,14 @@ class Sessions:
 
     # The end of the node
 
+    def serve(self, clients: int) -> None:
+        """End after this number of clients more, those that are here included; 0: never."""
+        self._serve = self._served + clients if clients else -1
+
+    def clients_left(self) -> int:
+        """The number of clients after which the node ends, those that are here included; 0: any number."""
+        return max(0, self._serve - self._served)
+
     def finish(self) -> Effects:
         """Take no new clients and computations; end when those that are here are finished."""
         self.is_finishing = True

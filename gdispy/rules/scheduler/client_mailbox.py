@@ -41,6 +41,7 @@ from gdispy.protocol.messages import (
     ResendRequest,
     Resume,
     Run,
+    SetPriority,
     Started,
     StatusRequest,
     Unknown,
@@ -77,6 +78,7 @@ _TAKEN: frozenset[type[Message]] = frozenset(
         ProgressAcked,
         JobNames,
         Withdraw,
+        SetPriority,
         Follow,
         Explain,
     )

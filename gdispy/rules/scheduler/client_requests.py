@@ -25,6 +25,7 @@ from gdispy.protocol.messages import (
     Released,
     Reply,
     Run,
+    SetPriority,
     Status,
     StatusRequest,
     Uploaded,
@@ -138,15 +139,16 @@ class ClientRequests:
         computation = self._state.computations.get(message.computation)
         if computation is None:
             return [Send(peer, Status(message.computation, message.question, [], 0, []))]
-        rows = []
+        rows, versions = [], []
         queued = len(computation.tasks)
         for node in self._state.nodes.values():
             assignment = node.assignments.get(computation.id)
             if assignment is not None and node.instance not in computation.refused:
                 rows.append(node.row(assignment))
+                versions.append(node.versions)
                 queued -= rows[-1][4]
         problems = self._reminders.problems(computation, now)
-        return [Send(peer, Status(computation.id, message.question, rows, max(0, queued), problems))]
+        return [Send(peer, Status(computation.id, message.question, rows, max(0, queued), problems, versions))]
 
     def _on_explain(self, peer: Peer, message: Explain, now: float) -> Effects:
         computation = self._state.computations.get(message.computation)
@@ -211,6 +213,15 @@ class ClientRequests:
         if computation is not None:
             effects, waiting = self._lifecycle.withdraw(computation, message.jobs)
         return [*effects, Send(peer, Reply(message.computation, message.question, "", 0.0, waiting))]
+
+    def _on_set_priority(self, peer: Peer, message: SetPriority, now: float) -> Effects:
+        computation = self._state.computations.get(message.computation)
+        error = "there is no such computation any more"
+        if computation is not None:
+            error = self._lifecycle.prioritize(computation, message.job, message.priority, now)
+        if not message.question:  # From the page of this scheduler.
+            return []
+        return [Send(peer, Reply(message.computation, message.question, error, message.priority, []))]
 
     def _on_follow(self, peer: Peer, message: Follow, now: float) -> Effects:
         computation = self._state.computations.get(message.computation)
@@ -312,6 +323,7 @@ class ClientRequests:
         Run: _on_run,
         Cancel: _on_cancel,
         Withdraw: _on_withdraw,
+        SetPriority: _on_set_priority,
         Follow: _on_follow,
         Release: _on_release,
         StatusRequest: _on_status_request,

@@ -78,17 +78,6 @@ class Dispatch:
         """The weight of a client's share, from now on."""
         self._turns.set_weight(peer, weight)
 
-    def set_priority(self, computation: ComputationId, job: JobId, priority: float, now: float) -> Effects:
-        """Give a job another priority if it waits: not if it is on a node or has ended. It is not written to the
-        journal."""
-        known = self._state.computations.get(computation)
-        task = known.tasks.get(job) if known is not None else None
-        if known is None or task is None or task.node is not None or task.cancelled:
-            return []
-        self._turns.set_priority(known, task, priority)
-        self._turns.wait(known, now)
-        return self._placement.place(now)
-
     def set_cpus(self, node: Instance, cpus: int, now: float) -> Effects:
         """Use at most this number of a node's CPUs, for all clients; 0 gives it no more jobs."""
         known = self._state.nodes.get(node)

@@ -108,6 +108,19 @@ class JobLifecycle:
         ]
         return effects + (self.cancel(computation, waiting) if waiting else []), waiting
 
+    def prioritize(self, computation: Computation, job: JobId, priority: float, now: float) -> str:
+        """Give a job another priority; returns why that is not possible, or ''."""
+        task = computation.tasks.get(job)
+        if task is None:
+            return f"there is no job {job} that waits or runs"
+        if task.cancelled:
+            return f"job {job} was cancelled before"
+        if task.node is not None:
+            return f"job {job} is on a node: the priority decides about jobs that wait for one"
+        self._turns.set_priority(computation, task, priority)
+        self._turns.wait(computation, now)
+        return ""
+
     def _cancel_waiting(self, computation: Computation, tasks: list[Task]) -> Effects:
         """Cancelled jobs are skipped when they reach the head of the queue."""
         queued = [task for task in tasks if task.cpus == 1 or not computation.backlog.oversized.discard(task)]

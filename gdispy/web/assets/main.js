@@ -76,7 +76,7 @@ function say(text) {
 }
 
 async function act(question, yes, order, number = null, unit = "cpus") {
-  const answer = await ask(question, yes, number, { cpus: "CPUs", weight: "Weight", priority: "Priority" }[unit]);
+  const answer = await ask(question, yes, number, { cpus: "CPUs", weight: "Weight", priority: "Priority", hours: "Hours", clients: "Clients" }[unit]);
   if (answer === false || Number.isNaN(answer)) return;
   if (number !== null) order = { ...order, [unit]: answer };
   try {
@@ -260,16 +260,24 @@ function showNodes() {
   ];
   if (found.some((each) => each.since)) columns.splice(2, 0, { title: "Since", fixed: true, cell: (each) => since(each.since) });
   if (found.some((each) => each.versions)) columns.splice(2, 0, { title: "Versions", cell: (each) => each.versions ?? "" });
-  if (["cpus", "close", "allocate", "drain", "resume"].some(may)) {
-    columns.push({ title: "Actions", cell: (each) => ({ sign: `${each.state}|${each.cpus}`, build: () => nodeButtons(each) }) });
+  if (found.some((each) => each.hours)) columns.push({ title: "Service hours", cell: hoursOf });
+  if (found.some((each) => each.clients_left)) columns.push({ title: "Ends after", cell: (each) => each.clients_left ? `${each.clients_left} more client${each.clients_left === "1" ? "" : "s"}` : "" });
+  if (["cpus", "close", "allocate", "drain", "resume", "hours", "serve"].some(may)) {
+    columns.push({ title: "Actions", cell: (each) => ({ sign: `${each.state}|${each.cpus}|${each.hours}|${each.clients_left}`, build: () => nodeButtons(each) }) });
   }
   tables.nodelist.show(columns, found, (each) => each.id);
 }
 
+function hoursOf(each) {
+  if (!each.hours) return "";
+  const [start, stop, end] = each.hours.split(" ");
+  return `${start} to ${stop}${end && end !== stop ? `, jobs end at ${end}` : ""}`;
+}
+
 function nodeButtons(each) {
   const made = [];
-  const add = (word, text, question, number = null) => {
-    if (may(word)) made.push(button(text, `${text}: ${each.name}`, () => act(question, text, { do: word, node: each.id }, number)));
+  const add = (word, text, question, value = null, unit = "cpus") => {
+    if (may(word)) made.push(button(text, `${text}: ${each.name}`, () => act(question, text, { do: word, node: each.id }, value, unit)));
   };
   if (each.state === "ready") {
     add("cpus", "CPUs", `How many CPUs of ${each.name} may jobs use?`, each.cpus);
@@ -278,6 +286,10 @@ function nodeButtons(each) {
   } else if (each.state !== "unreachable") {
     add("allocate", "Use again", `Use ${each.name} again?`);
     add("resume", "Resume", `Give ${each.name} jobs again?`);
+  }
+  if (each.state !== "unreachable") {
+    add("hours", "Hours", `When does ${each.name} take jobs? START STOP as HH:MM each, or START STOP END: at END running jobs are ended. Empty: always.`, each.hours ?? "", "hours");
+    add("serve", "Clients", `After how many more clients, those of now included, does ${each.name} end? 0: never.`, Number(each.clients_left || 0), "clients");
   }
   return made;
 }
@@ -314,7 +326,8 @@ function jobColumns() {
   if (shown && jobs.kind !== "failed") columns.push({ title: "Arguments", cell: (each) => each.arguments ?? "" });
   if (jobs.kind === "waiting") {
     columns.push({ title: "Status", cell: (each) => each.node ? `${each.status} to ${each.node}` : each.status });
-    columns.push(state.clients ? { title: "Priority", num: true, cell: (each) => String(each.priority ?? "") } : { title: "Submitted", num: true, cell: (each) => since(each.submitted) });
+    columns.push({ title: "Priority", num: true, cell: (each) => String(each.priority ?? "") });
+    if (!state.clients) columns.push({ title: "Submitted", num: true, cell: (each) => since(each.submitted) });
   } else if (jobs.kind === "running") {
     columns.push({ title: "Status", cell: (each) => each.status }, { title: "Node", cell: (each) => each.node }, { title: "Since", num: true, cell: (each) => since(each.start) },
       { title: "For", num: true, cell: (each) => each.start && state.now ? duration(Math.max(0, Math.round(state.now.time - each.start))) : "–" });
@@ -335,7 +348,7 @@ function jobColumns() {
 function jobButtons(each) {
   const job = { job: each.number, ...(each.computation_id ? { computation: each.computation_id } : {}) };
   const made = [button("Cancel", `Cancel job ${each.id}`, () => act(`Cancel job ${each.id}?`, "Cancel the job", { do: "cancel", ...job }))];
-  if (may("priority") && each.status === "Waiting") {
+  if (may("priority") && jobs.kind === "waiting" && each.status !== "Sent") {
     made.push(button("Priority", `Priority of job ${each.id}`, () =>
       act(`Which priority has job ${each.id}? Jobs with a higher one are first.`, "Set the priority", { do: "priority", ...job }, each.priority, "priority")));
   }

@@ -99,19 +99,23 @@ export function button(text, label, press, strong = false) {
 }
 
 // Asks before an action: resolves to false, true, or a number if one is asked for.
-export function ask(text, yes, number = null, unit = "CPUs") {
+// Asks for a number, or for a text if `value` is one, or only for consent if it is null; false for "no".
+export function ask(text, yes, value = null, unit = "CPUs") {
   const dialog = byId("ask"), field = byId("ask-number"), label = byId("ask-label");
   byId("ask-text").textContent = text;
   byId("ask-yes").textContent = yes;
-  label.hidden = number === null;
-  field.required = number !== null;
-  field.value = number === null ? "" : number;
+  const isText = typeof value === "string";
+  label.hidden = value === null;
+  field.type = isText ? "text" : "number";
+  field.required = value !== null && !isText;
+  field.value = value ?? "";
   label.firstElementChild.textContent = unit;
-  field.step = unit === "CPUs" ? "1" : "any";
+  field.step = ["CPUs", "Clients"].includes(unit) ? "1" : "any";
   dialog.returnValue = "no";
   dialog.showModal();
   return new Promise((resolve) => dialog.addEventListener("close", () => {
     if (dialog.returnValue !== "yes") resolve(false);
-    else resolve(number === null ? true : field.valueAsNumber);
+    else if (value === null) resolve(true);
+    else resolve(isText ? field.value : field.valueAsNumber);
   }, { once: true }));
 }

@@ -16,6 +16,7 @@ class Node:
 
     def __init__(self) -> None:
         self.calls: list[Any] = []
+        self.control = self
 
     def stop(self) -> None:
         self.calls.append("stop")

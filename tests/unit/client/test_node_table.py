@@ -7,7 +7,7 @@ from typing import Any
 from gdispy import DispyNode
 from gdispy.client.node_table import NodeTable
 from gdispy.protocol.ids import ComputationId, Instance, JobId
-from gdispy.protocol.messages import Ended, Event
+from gdispy.protocol.messages import Ended, Event, Status
 from gdispy.protocol.rows import NodeRow
 
 C = ComputationId(b"computat")
@@ -35,6 +35,15 @@ def test_a_node_is_one_object_as_long_as_the_cluster_lives() -> None:
     table.take(event(ONE, row("one"), DispyNode.Closed))
     assert table.get(ONE) is None and table.all() == [node]
     assert table.take(event(TWO, row("one"))) is node
+
+
+def test_versions_of_nodes_are_those_of_the_last_report_that_has_them() -> None:
+    table = NodeTable()
+    node = table.take(event(ONE, row("one")))
+    assert node.versions == ""
+    assert table.take_status(Status(C, 1, [row("one", done=3)], 0, [], ["gdispy 1, Python 3"])) == [node]
+    table.take_status(Status(C, 1, [row("one", done=4)], 0, []))
+    assert (node.versions, node.jobs_done) == ("gdispy 1, Python 3", 4)
 
 
 def test_nodes_behind_one_router_are_different_ones() -> None:

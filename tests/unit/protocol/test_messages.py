@@ -59,6 +59,7 @@ from gdispy.protocol.messages import (
     Run,
     RunningJobs,
     RunningJobsRequest,
+    SetPriority,
     Started,
     Status,
     StatusRequest,
@@ -149,6 +150,7 @@ EXAMPLES: list[Message] = [
     PutFile(C, 1, NODE, [FILE], [PAYLOAD]),
     Upload(C, 1, 1, 0, [FILE], [PAYLOAD]),  # type: ignore[arg-type]
     Withdraw(C, 1, [1, 2]),  # type: ignore[list-item]
+    SetPriority(C, 1, 2, 1.5),  # type: ignore[arg-type]
     Follow(C, [1]),  # type: ignore[list-item]
     Printed(C, 1, 1, 2, 100, b"text\n", NODE),  # type: ignore[arg-type]
     Uploaded(C, 1, 1, 0, "no room"),  # type: ignore[arg-type]
@@ -162,6 +164,7 @@ EXAMPLES: list[Message] = [
     OverviewRequest(1),
     NodeOrder(1, "drain", 0),
     NodeOrder(1, "cpus", 4),
+    NodeOrder(1, "hours", 0, "18:00 07:00 08:00"),
     Overview(
         1,
         [NodeOverviewRow("node", "10.0.0.1", 51348, 4, 2, True)],

@@ -21,6 +21,7 @@ from gdispy.protocol.messages import (
     ResendRequest,
     Resume,
     Run,
+    SetPriority,
     Unknown,
     Withdraw,
 )
@@ -163,6 +164,19 @@ def test_job_whose_arguments_were_dropped_is_lost_only_if_it_has_not_begun_anywh
 def test_messages_about_unknown_computations_are_passed_on_unchanged() -> None:
     made = Outbox(PLACE)
     assert made.incoming(Released(D)) == ([Released(D)], []) and made.outgoing(cancel(1)) == []
+
+
+def test_priority_of_a_job_does_not_overtake_it_and_is_answered_while_the_scheduler_is_away() -> None:
+    made = outbox()
+    made.outgoing(run(1, 2))
+    made.connected()
+    made.incoming(Accepted(C, jobs(1)))
+    assert [made.must_follow(SetPriority(C, 5, JobId(job), 1.0)) for job in (1, 2)] == [False, True]
+    assert made.outgoing(SetPriority(C, 5, JobId(1), 1.0)) == []
+    [answer] = made.gone("cut")
+    assert isinstance(answer, Reply) and answer.question == 5 and "cut" in answer.error
+    [answer] = made.outgoing(SetPriority(C, 6, JobId(1), 1.0))
+    assert isinstance(answer, Reply) and answer.question == 6 and answer.error
 
 
 def withdraw(question: int, *numbers: int) -> Withdraw:

@@ -336,6 +336,18 @@ def test_node_ends_when_so_many_clients_were_served_and_have_left() -> None:
     assert rules.gone(B, 3.0) == [Shutdown()]
 
 
+def test_number_of_clients_can_be_changed_with_those_that_are_here_included() -> None:
+    rules = node(serve=1)
+    assert rules.clients_left() == 1
+    assert rules.serve(0, 1.0) == [] and rules.clients_left() == 0
+    assert Shutdown() not in leave(rules)
+    rules.joined(B, other(), 2.0)
+    rules.receive(B, [prepare()], 2.0)
+    assert rules.serve(1, 3.0) == [] and rules.clients_left() == 1
+    rules.receive(B, [Release(C)], 3.0) + rules.unloaded(C, 3.0)
+    assert rules.gone(B, 4.0) == [Shutdown()]
+
+
 def test_client_that_never_brought_a_computation_does_not_count() -> None:
     rules = checked(NodeRules(1, serve=1))
     rules.joined(A, hello(), 0.0)

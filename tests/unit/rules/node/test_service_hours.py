@@ -5,7 +5,17 @@ from __future__ import annotations
 import pytest
 
 from gdispy.errors import ConfigError
-from gdispy.rules.node.service_hours import CLOSED, DRAINING, OPEN, Hours, clock, minutes, parse_hours
+from gdispy.rules.node.service_hours import (
+    CLOSED,
+    DRAINING,
+    OPEN,
+    Hours,
+    as_text,
+    clock,
+    hours_of,
+    minutes,
+    parse_hours,
+)
 
 HOUR = 3600.0
 
@@ -73,8 +83,8 @@ def test_no_times_are_no_hours() -> None:
         (("09:00", "", ""), "needs --service_stop"),
         (("09:00", "09:00", ""), "different times"),
         (("09:00", "", "09:00"), "different times"),
-        (("09:00", "18:00", "17:00"), "before --service_stop"),
-        (("22:00", "07:00", "06:00"), "before --service_stop"),
+        (("09:00", "18:00", "17:00"), "--service_end. must not come before"),
+        (("22:00", "07:00", "06:00"), "--service_end. must not come before"),
     ],
 )
 def test_hours_that_make_no_sense_are_refused(times: tuple[str, str, str], told: str) -> None:
@@ -90,3 +100,14 @@ def test_what_is_no_time_of_day_is_refused(text: str) -> None:
 
 def test_times_are_shown_as_they_are_written() -> None:
     assert [clock(minutes(text)) for text in ("00:00", "7:05", "23:59")] == ["00:00", "07:05", "23:59"]
+
+
+@pytest.mark.parametrize("text", ["", "18:00 07:00", "18:00 07:00 08:00"])
+def test_hours_as_text_and_back(text: str) -> None:
+    assert as_text(hours_of(f"  {text} ")) == text
+
+
+@pytest.mark.parametrize("text", ["18:00", "1 2 3 4", "18:00-07:00", "18:00 18:00", "18:00 07:00 06:00", "18:00 7"])
+def test_text_that_is_no_hours_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError):
+        hours_of(text)

@@ -24,8 +24,10 @@ from gdispy.protocol.messages import (
     Recall,
     Release,
     Released,
+    Reply,
     Returned,
     Run,
+    SetPriority,
     Started,
     Status,
     StatusRequest,
@@ -896,7 +898,8 @@ def test_standing_says_what_each_node_does() -> None:
     finish(dispatch, A, 1, took=1.5)
     # When the client asks.
     [standing] = sent(dispatch.receive_from_client(CLIENT, [StatusRequest(C, 7)], 1.0), CLIENT)
-    assert standing == Status(C, 7, [NodeRow("node1", "10.0.0.1", 51348, 2, 2, 1, 1.5, 0, 6)], 2, [])
+    assert standing == Status(C, 7, [NodeRow("node1", "10.0.0.1", 51348, 2, 2, 1, 1.5, 0, 6)], 2, [], standing.versions)
+    assert len(standing.versions) == 1 and standing.versions[0].startswith("gdispy ")
 
 
 def test_standing_of_nothing_is_empty() -> None:
@@ -1068,9 +1071,18 @@ def test_priority_of_a_job_that_waits_is_changed_and_of_others_is_not() -> None:
     dispatch = scheduler()
     ready(dispatch, A, cpus=1)
     assert placed(submit(dispatch, 1, 2, 3, 4), A) == [(1, 1)]
-    assert dispatch.set_priority(C, JobId(4), 1.0, 1.0) == []
-    assert dispatch.set_priority(C, JobId(1), 9.0, 1.0) == []  # It is on the node.
-    assert dispatch.set_priority(C, JobId(7), 9.0, 1.0) == [] == dispatch.set_priority(D, JobId(4), 9.0, 1.0)
+
+    def prefer(job: int, priority: float, computation: ComputationId = C) -> str:
+        message = SetPriority(computation, 5, JobId(job), priority)
+        [answer] = sent(dispatch.receive_from_client(CLIENT, [message], 1.0), CLIENT)
+        assert isinstance(answer, Reply) and answer.question == 5 and answer.value == priority
+        return answer.error
+
+    assert sent(dispatch.receive_from_client(CLIENT, [SetPriority(C, 0, JobId(4), 1.0)], 1.0), CLIENT) == []
+    assert prefer(4, 1.0) == ""
+    assert "is on a node" in prefer(1, 9.0)
+    assert "no job 7" in prefer(7, 9.0) and "no such computation" in prefer(4, 9.0, D)
+    dispatch.receive_from_client(CLIENT, [Cancel(C, [JobId(3)], [0])], 1.0)
+    assert "no job 3" in prefer(3, 9.0)
     order = [job for number in (1, 4, 2) for job, _ in placed(finish(dispatch, A, number), A)]
-    assert order == [4, 2, 3]
-    assert ends(finish(dispatch, A, 3)) == {3: FINISHED}
+    assert order == [4, 2]
