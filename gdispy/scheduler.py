@@ -66,6 +66,9 @@ class ClientEnd(Protocol):
 
     def drop(self, reason: str) -> None: ...
 
+    def placed(self, run: Run) -> None:
+        """Jobs of the client were sent to a node."""
+
 
 class Scheduler:
     """Connections to nodes, and the rules that use them. All methods are called in its loop."""
@@ -146,13 +149,14 @@ class Scheduler:
 
     # Clients
 
-    def attach(self, deliver: Callable[[list[Message]], None]) -> PairEnd:
-        """Join a client in this process; it sends through the end returned."""
+    def attach(self, deliver: Callable[[list[Message]], None], on_placed: Callable[[Run], None]) -> PairEnd:
+        """Join a client in this process; it sends through the end returned. `on_placed` is called when jobs of the
+        client were sent to a node."""
 
         def to_scheduler(messages: list[Message]) -> None:
             self._pump.put(self.rules.receive_from_client, theirs.peer, messages)
 
-        theirs, ours = pair(deliver, to_scheduler)
+        theirs, ours = pair(deliver, to_scheduler, on_placed)
         self._clients[theirs.peer] = theirs
         return ours
 
@@ -359,6 +363,14 @@ class Scheduler:
         connection = self._connections.get(peer)
         if connection is not None:
             connection.send(message)
+            if isinstance(message, Run):
+                self._tell_placed(message)
+
+    def _tell_placed(self, run: Run) -> None:
+        computation = self.rules.state.computations.get(run.computation)
+        client = self._clients.get(computation.client) if computation is not None else None
+        if client is not None:
+            client.placed(run)
 
     def _drop_faulty(self, peer: Peer, message: Message, error: Exception) -> Effects:
         """A message could not be handled: only its peer is disconnected. In the rules' turn."""

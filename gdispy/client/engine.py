@@ -197,7 +197,7 @@ class ClusterEngine:
         self._pump = Pump(self._perform, on_defect=self._on_defect)
         self._pump.start()
         self.scheduler.on_defect.append(self._on_defect)
-        self._end = self.scheduler.attach(self._arrived)
+        self._end = self.scheduler.attach(self._arrived, lambda run: self.table.record.sent(run.jobs))
         self._session = ClientSession(self.computation, self._end.peer)
         self.selection.name_local()
         if self.selection.local is not None:

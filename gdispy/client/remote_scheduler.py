@@ -133,8 +133,9 @@ class RemoteScheduler:
 
     # Clusters
 
-    def attach(self, deliver: Callable[[list[Message]], None]) -> RemoteLink:
-        """Join a cluster of this program; it sends through the link returned."""
+    def attach(self, deliver: Callable[[list[Message]], None], on_placed: Callable[[Run], None]) -> RemoteLink:
+        """Join a cluster of this program; it sends through the link returned. A scheduler elsewhere does not tell which
+        jobs it has sent to nodes, so `on_placed` is never called."""
         return RemoteLink(self, deliver)
 
     def detach(self, end: RemoteLink) -> None:

@@ -1,8 +1,8 @@
 """What a cluster has run: when, where and how each job has ended, for reports.
 
-`note` is called in the hub for each message of ends, `rows` in the user's thread. Records are kept packed, about thirty
-bytes a job: the latest in memory, earlier ones in an unnamed file, to which they are moved together, since the hub may
-have to wait for the user's thread after each write (for the GIL).
+`sent` and `note` are called in the hub for each message of jobs and of ends, `rows` in the user's thread. Records are
+kept packed, about thirty bytes a job: the latest in memory, earlier ones in an unnamed file, to which they are moved
+together, since the hub may have to wait for the user's thread after each write (for the GIL).
 
 Invariants:
 1. A record is written once, in the order of the ends, and never changes.
@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 import msgpack
 
 from gdispy.protocol.error_lines import error_line
+from gdispy.protocol.ids import JobId
 
 #: Bytes of records in memory, and on disk.
 MEMORY_LIMIT = 256 * 1024
@@ -47,8 +48,9 @@ class JobRecord(NamedTuple):
     node: str
     #: The failure in one line, or ''.
     error: str
-    #: When this process has learned of the end; 0 if that is not known.
+    #: When this process has learned of the end, and when it has sent the job to that node; 0 if that is not known.
     received: float = 0.0
+    sent: float = 0.0
 
 
 class NodeLabels:
@@ -80,11 +82,17 @@ class RunRecord:
         self._fd = -1
         self._moved = 0
         self._lock = threading.Lock()
-        #: What was noted and is not packed yet.
-        self._pending: deque[tuple[str, float, Sequence[Sequence[Any]]]] = deque()
+        #: What was noted and is not packed yet: ends of jobs by columns, on a node; and jobs that were sent.
+        self._pending: deque[tuple[str, float, Sequence[Sequence[Any]]] | tuple[float, Sequence[JobId]]] = deque()
         #: The number of records, and of jobs without one.
         self.count = self.left_out = 0
         self._is_broken = False
+
+    def sent(self, jobs: Sequence[JobId]) -> None:
+        """Jobs were sent to a node. The sequence must not change afterwards."""
+        self._pending.append((time.time(), jobs))
+        if len(self._pending) >= PENDING_LIMIT:
+            self._flush()
 
     def note(self, node: str, *columns: Sequence[Any]) -> None:
         """Jobs have ended on a node: their numbers, statuses, times of submission, start and end, and exceptions as
@@ -97,19 +105,29 @@ class RunRecord:
         """Pack what was noted: together, since packing each message would slow single jobs."""
         with self._lock:
             while self._pending:
-                self._keep(*self._pending.popleft())
+                noted = self._pending.popleft()
+                if len(noted) == 2:
+                    self._keep(noted)
+                else:
+                    self._keep_ends(*noted)
 
-    def _keep(self, node: str, received: float, columns: Sequence[Sequence[Any]]) -> None:
+    def _keep_ends(self, node: str, received: float, columns: Sequence[Sequence[Any]]) -> None:
         *rows, exceptions = columns
-        if not self._is_broken:
-            failed = any(exceptions)
-            errors = {place: error_line(text) for place, text in enumerate(exceptions) if text} if failed else {}
-            self._data += msgpack.packb([node, received, *rows, errors])
+        failed = any(exceptions)
+        errors = {place: error_line(text) for place, text in enumerate(exceptions) if text} if failed else {}
+        if self._keep((node, received, *rows, errors)):
             self.count += len(exceptions)
-            if len(self._data) >= MEMORY_LIMIT:
-                self._move()
         else:
             self.left_out += len(exceptions)
+
+    def _keep(self, record: Sequence[object]) -> bool:
+        """Whether there is room for one more."""
+        if self._is_broken:
+            return False
+        self._data += msgpack.packb(record)
+        if len(self._data) >= MEMORY_LIMIT:
+            self._move()
+        return True
 
     def _move(self) -> None:
         if self._moved + len(self._data) > DISK_LIMIT:
@@ -130,16 +148,21 @@ class RunRecord:
         """The records so far."""
         self._flush()
         unpacker = msgpack.Unpacker(strict_map_key=False)
+        sent: dict[int, float] = {}
         with self._lock:
             place, end = 0, self._moved + len(self._data)
         while place < end:
             data = self._read(place, min(MEMORY_LIMIT, end - place))
             place += len(data)
             unpacker.feed(data)
-            for node, received, *columns, errors in unpacker:
+            for record in unpacker:
+                if len(record) == 2:
+                    sent.update(dict.fromkeys(record[1], record[0]))
+                    continue
+                node, received, *columns, errors = record
                 for index, (job, status, submitted, started, ended) in enumerate(zip(*columns, strict=True)):
-                    error = errors.get(index, "")
-                    yield JobRecord(job, status, submitted, started, ended, node, error, received)
+                    error, left = errors.get(index, ""), sent.pop(job, 0.0)
+                    yield JobRecord(job, status, submitted, started, ended, node, error, received, left)
 
     def _read(self, place: int, size: int) -> bytes:
         with self._lock:

@@ -138,7 +138,8 @@ def _used(node: NodeFigures, summary: RunSummary) -> float:
 
 def _write_trace(file: TextIO, name: str, first: float, records: Iterable[JobRecord]) -> None:
     """In the Trace Event Format of Chrome: a process for each node, a thread for each CPU that was used; times in
-    microseconds since `first`, the first submission. Waiting jobs, and results on their way, are asynchronous."""
+    microseconds since `first`, the first submission. Waiting jobs, and jobs and
+    results on their way, are asynchronous."""
     file.write('{"displayTimeUnit": "ms", "traceEvents": [\n')
     places: dict[str, tuple[int, Lanes]] = {}
     separator = ""
@@ -163,8 +164,11 @@ def _write_trace(file: TextIO, name: str, first: float, records: Iterable[JobRec
         shown = name if about["status"] == "Finished" else f"{name}: {about['status']}"
         run = {"ph": "X", "cat": "running", "name": shown, "ts": begin, "dur": end - begin}
         events.append({**run, "pid": process, "tid": lane, "args": about})
+        sent = _microseconds(record.sent - first) if record.submitted <= record.sent < record.started else begin
         if record.submitted and record.submitted < record.started:
-            events += _phase("waiting", record.job, _microseconds(record.submitted - first), begin)
+            events += _phase("waiting", record.job, _microseconds(record.submitted - first), sent)
+        if sent < begin:
+            events += _phase("sending", record.job, sent, begin)
         if record.received > record.ended:
             events += _phase("returning", record.job, end, max(end, _microseconds(record.received - first)))
         for event in events:

@@ -19,6 +19,7 @@ from gdispy.protocol.messages import (
     Prepare,
     Released,
     Reply,
+    Run,
     Status,
     UseNode,
 )
@@ -54,6 +55,9 @@ class ClientProxy:
         self.is_slow = False
         #: Files that belong to its computations.
         self.files: dict[ComputationId, list[Payload]] = {}
+
+    def placed(self, run: Run) -> None:
+        """Clients elsewhere are not told which jobs were sent to nodes."""
 
     def send(self, message: Message) -> None:
         """Send a message of the scheduler's rules to the client."""

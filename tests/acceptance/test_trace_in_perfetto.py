@@ -92,7 +92,9 @@ def test_perfetto_opens_the_trace_of_a_run(tmp_path: Path, page: Path, window: B
             threading.Thread(target=server.serve_forever, daemon=True).start()
             place = f"http://127.0.0.1:{server.server_address[1]}"
             window.open(f"{place}/#!/?url={place}/the.trace.json")
-            _check(Trace(window), name, {"waiting", "returning"} if trace == "run.trace.json" else {"waiting"})
+            _check(
+                Trace(window), name, {"waiting", "sending", "returning"} if trace == "run.trace.json" else {"waiting"}
+            )
             server.shutdown()
 
 
@@ -106,5 +108,7 @@ def _check(opened: Trace, node: str, phases: set[str]) -> None:
     running = "from slice join thread_track on slice.track_id = thread_track.id join thread using (utid)"
     [[jobs, cpus, shortest]] = opened.rows(f"select count(*), count(distinct utid), min(dur) {running}")
     assert (int(jobs), float(shortest) >= 0) == (200, True) and 1 <= int(cpus) <= 2
-    found = opened.rows("select name, count(*) from slice where category in ('waiting', 'returning') group by name")
+    found = opened.rows(
+        "select name, count(*) from slice where category in ('waiting', 'sending', 'returning') group by name"
+    )
     assert {name for name, _ in found} == phases

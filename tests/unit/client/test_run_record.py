@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from gdispy.client import run_record
 from gdispy.client.run_record import JobRecord, NodeLabels, RunRecord
+from gdispy.protocol.ids import JobId
 
 
 @pytest.fixture
@@ -79,6 +81,18 @@ def test_few_records_are_packed_when_they_are_read(record: RunRecord, monkeypatc
     note(record, 2, errors={0: "Traceback\nValueError: 5"})
     assert [(each.job, each.error) for each in record.rows()] == [(1, ""), (2, "ValueError: 5")]
     assert record.count == 2 and len(list(record.rows())) == 2
+
+
+def test_jobs_are_told_with_when_they_were_sent_last(record: RunRecord, monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([1.5, 1.75, 9.0, 10.0])
+    monkeypatch.setattr(run_record, "time", SimpleNamespace(time=lambda: next(times)))
+    record.sent([JobId(1), JobId(2)])
+    record.sent([JobId(2)])  # Its first node was lost.
+    note(record, 1, 2)
+    note(record, 3)
+    for _ in range(2):
+        assert [(each.job, each.sent) for each in record.rows()] == [(1, 1.5), (2, 1.75), (3, 0.0)]
+    assert (record.count, record.left_out) == (3, 0)
 
 
 def test_nodes_of_one_name_have_different_labels() -> None:

@@ -66,6 +66,24 @@ def test_data_have_durations_and_counts(tmp_path: Path) -> None:
     assert found["running"]["count"] == 3 and found["running"]["max"] == 1.5
 
 
+def test_trace_tells_waiting_from_sending_where_that_is_known(tmp_path: Path) -> None:
+    rows = [
+        JobRecord(1, 11, 100.0, 100.5, 101.0, "lab", "", 101.25, 100.2),
+        JobRecord(2, 11, 100.0, 100.5, 101.0, "lab", "", 0.0, 0.0),
+        JobRecord(3, 11, 100.0, 100.5, 101.0, "lab", "", 0.0, 100.75),  # Clocks differ.
+        JobRecord(4, 11, 100.0, 100.5, 101.0, "lab", "", 0.0, 100.0),
+    ]
+    write(tmp_path / "run.trace.json", "f", lambda: iter(rows))
+    events = json.loads((tmp_path / "run.trace.json").read_text())["traceEvents"]
+    found = [(each["id"], each["name"], each["ph"], each["ts"]) for each in events if each["ph"] in "be"]
+    assert found == [
+        *((1, "waiting", "b", 0), (1, "waiting", "e", 200_000), (1, "sending", "b", 200_000)),
+        *((1, "sending", "e", 500_000), (1, "returning", "b", 1_000_000), (1, "returning", "e", 1_250_000)),
+        *((2, "waiting", "b", 0), (2, "waiting", "e", 500_000), (3, "waiting", "b", 0), (3, "waiting", "e", 500_000)),
+        *((4, "waiting", "b", 0), (4, "waiting", "e", 0), (4, "sending", "b", 0), (4, "sending", "e", 500_000)),
+    ]
+
+
 def test_trace_has_a_process_for_each_node_and_jobs_of_a_thread_do_not_overlap(tmp_path: Path) -> None:
     write(tmp_path / "run.trace.json", "f", lambda: iter(ROWS))
     events = json.loads((tmp_path / "run.trace.json").read_text())["traceEvents"]
