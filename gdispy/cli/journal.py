@@ -65,8 +65,11 @@ def journal_main(words: Sequence[str] | None = None) -> int:
         for line in _lines(options.file, reading, options.jobs):
             print(printable(line, PRINTED_LINES_LIMIT))
     if options.facts:
-        for fact in Facts(options.file):
-            print(printable(_fact_line(fact), PRINTED_LINES_LIMIT))
+        try:
+            for fact in Facts(options.file):
+                print(printable(_fact_line(fact), PRINTED_LINES_LIMIT))
+        except (GdispyError, OSError) as error:
+            return fail("gdispy journal", error)
     return EXIT_FAILED if reading.fault == "damaged" else 0
 
 

@@ -450,7 +450,7 @@ def test_page_of_all_nodes_drains_and_resumes_them(
         window.shows("#nodelist", "pass_gate of")
         window.shows("#nodelist", "<i>alpha</i>")
         window.shows("#nodelist", "unreachable")
-        assert window.texts("#nodelist button") == ["CPUs", "Drain"]
+        assert window.texts("#nodelist button") == ["CPUs", "Drain", "Hours", "Clients"]
         window.click("#nodelist button", "Drain")
         window.click("#ask-yes")
         window.shows("#said", "accepts no new jobs")
@@ -460,7 +460,31 @@ def test_page_of_all_nodes_drains_and_resumes_them(
         window.click("#nodelist button", "Resume")
         window.click("#ask-yes")
         window.shows("#nodelist", "takes jobs")
-        assert window.errors() == []
+        window.click("#nodelist button", "Hours")
+        window.shows("dialog", "When does <i>alpha</i> take jobs?")
+        window.type("#ask-number", "noon")
+        window.click("#ask-yes")
+        window.shows("#said", "Not done: write service hours as START STOP")
+        now = time.localtime()
+        start, stop = (f"{(now.tm_hour + number) % 24:02}:{now.tm_min:02}" for number in (3, 6))
+        window.click("#nodelist button", "Hours")
+        window.type("#ask-number", f"{start} {stop}")
+        window.click("#ask-yes")
+        window.shows("#said", f"takes jobs from {start} to {stop} (now: service hours)")
+        window.shows("#nodelist", "takes no jobs")
+        window.shows("#nodelist", f"{start} to {stop}")
+        window.click("#nodelist button", "Clients")
+        window.type("#ask-number", "1")
+        window.click("#ask-yes")
+        window.shows("#nodelist", "1 more client")
+        window.click("#nodelist button", "Hours")
+        assert window.script("return document.querySelector('#ask-number').value") == f"{start} {stop}"
+        window.type("#ask-number", "")
+        window.click("#ask-yes")
+        window.shows("#said", "takes jobs at any time")
+        window.shows("#nodelist", "takes jobs")
+        # The browser itself tells that the hour "noon" was refused.
+        assert [each for each in window.errors() if "400 (Bad Request)" not in each] == []
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0
         window.shows("#link", "Ended")

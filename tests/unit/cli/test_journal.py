@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gdispy.cli import journal
 from gdispy.cli.journal import journal_main
 from gdispy.cli.options import EXIT_FAILED, EXIT_USAGE
+from gdispy.errors import JournalError
 from gdispy.journal.file import Journal
 from gdispy.protocol.ids import ComputationId, Instance, JobId
 from gdispy.protocol.job_status import FINISHED, TERMINATED
@@ -85,6 +88,19 @@ def test_facts_are_shown_in_their_order_with_long_values_cut(path: Path, capsys:
     assert [line.split()[0] for line in lines] == ["Began", *(type(fact).__name__ for fact in FACTS)]
     assert f"computation={C.hex()}" in lines[1] and "jobs=[1, 2, 3, 4]" in lines[3]
     assert f"token={(b't' * 16).hex()}" in lines[1]
+
+
+def test_fact_that_cannot_be_read_is_an_error_after_those_before_it(
+    path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def facts(path: str) -> Iterator[Message]:
+        yield FACTS[0]
+        raise JournalError("the file was written by another version of gdispy: text is too long")
+
+    monkeypatch.setattr(journal, "Facts", facts)
+    assert journal_main([str(path), "--facts"]) != 0
+    told = capsys.readouterr()
+    assert told.out.splitlines()[-1].startswith("Open ") and "another version of gdispy" in told.err
 
 
 def test_lists_and_payloads_of_a_fact_are_shown_by_their_size(
