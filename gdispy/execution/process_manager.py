@@ -41,6 +41,7 @@ from gdispy.protocol.limits import NAME_LIMIT, printable, printable_for_log
 from gdispy.protocol.messages import Prepare, PutFile
 from gdispy.protocol.payload import Bulk, joined
 from gdispy.protocol.rows import FileFields, JobOptions
+from gdispy.protocol.texts import KILLED_BY_NODE
 from gdispy.rules.effects import Effects
 from gdispy.rules.node.effects import AnswerFile
 from gdispy.rules.node.job import Job, release
@@ -507,7 +508,7 @@ class ProcessManager:
         except Exception as error:  # A job that writes there itself can send anything.
             logger.warning("invalid results from a worker (%s); the worker is killed", printable(str(error)))
             worker.buffer = b""
-            self.end(worker.number, "its process sent invalid results, so its node has killed it")
+            self.end(worker.number, f"its process sent invalid results, so {KILLED_BY_NODE} it")
             return
         self._take_rows(worker, rows)
 

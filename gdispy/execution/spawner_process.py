@@ -14,6 +14,7 @@ from typing import Any
 
 from gevent import socket
 
+from gdispy.protocol.texts import KILLED_BY_KERNEL, KILLED_BY_NODE
 from gdispy.runtime.process_hardening import is_secret_variable, open_files_before
 from gdispy.runtime.subprocess_env import importable
 from gdispy.worker import control
@@ -39,8 +40,8 @@ _LIMITS = {
 }
 
 #: The causes of the end of a process that the node itself kills: the signal alone would tell of another process.
-KILLED = "its node has killed its process"
-DEFECT = "its node has killed its process because of a defect in gdispy; see the log of the node"
+KILLED = f"{KILLED_BY_NODE} its process"
+DEFECT = f"{KILLED_BY_NODE} its process because of a defect in gdispy; see the log of the node"
 
 
 def start_spawner(directory: str, init: str, instance: bytes) -> tuple[socket.socket, int]:
@@ -70,7 +71,7 @@ def cause_of(status: int, what: str) -> str:
     """A wait status as text."""
     code = os.waitstatus_to_exitcode(status)
     if code == -signal.SIGKILL:
-        return f"{what} was killed by {signal_name(9)}: by another process, or by the kernel for lack of memory"
+        return f"{what} was killed by {signal_name(9)}: by another process, or {KILLED_BY_KERNEL}"
     if code < 0:
         return f"{what} was killed by {signal_name(-code)}"
     if code == BROKEN:

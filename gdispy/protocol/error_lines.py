@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from gdispy.protocol.texts import JOB_CANCELLED
+
 #: The last line of the text of a job that was cancelled while it ran.
-CANCELLED = "The job was cancelled."
+CANCELLED = f"{JOB_CANCELLED}."
 #: Maximum length of a line in characters.
 ERROR_LIMIT = 500
 

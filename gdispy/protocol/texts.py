@@ -17,5 +17,17 @@ GIVEN_UP = "each connection is closed for the same reason"
 #: Beginning of the exception of a job that was ended at its time limit.
 TOO_LONG = "The job took longer than its limit"
 
+#: Beginning of the text of a job that was cancelled while it ran, or of the last line of that.
+JOB_CANCELLED = "The job was cancelled"
+#: Beginning of the text of a job that a scheduler has refused.
+NOT_TAKEN = "The scheduler does not take the job: "
+#: In the text of a job that was abandoned with its node, after the name of that.
+LOST_WITH_NODE = "that ran the job is lost: "
+LOST_PINNED = "that the job was submitted to is lost: "
+LOST_UNKNOWN = "of the job is no longer known"
+#: In the text of a job whose process has ended: its node, or the kernel, has ended it.
+KILLED_BY_NODE = "its node has killed"
+KILLED_BY_KERNEL = "by the kernel for lack of memory"
+
 #: Reason of a node for offering no CPUs, among others that are separated by ', ': it is to be empty.
 DRAINING = "draining"

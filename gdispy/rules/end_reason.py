@@ -8,7 +8,16 @@ from __future__ import annotations
 import re
 
 from gdispy.protocol.job_status import ABANDONED, CANCELLED, FINISHED
-from gdispy.protocol.texts import TOO_LONG
+from gdispy.protocol.texts import (
+    JOB_CANCELLED,
+    KILLED_BY_KERNEL,
+    KILLED_BY_NODE,
+    LOST_PINNED,
+    LOST_UNKNOWN,
+    LOST_WITH_NODE,
+    NOT_TAKEN,
+    TOO_LONG,
+)
 
 EXCEPTION, TIME_LIMIT, MEMORY, KILLED, EXIT, CANCEL, NODE_LOST, REFUSED, OTHER = REASONS = (
     "exception",
@@ -22,17 +31,12 @@ EXCEPTION, TIME_LIMIT, MEMORY, KILLED, EXIT, CANCEL, NODE_LOST, REFUSED, OTHER =
     "other",
 )
 
-_CANCELLED = "The job was cancelled"
 _TRACEBACKS = ("Traceback (most recent call last)", "  + Exception Group Traceback")
 #: The text of an exception without a traceback, as built-in functions raise it.
 _BARE = re.compile(r"[A-Za-z_][\w.]*(: |$)")
 #: In the texts of limits: see `worker/limits.py`.
 _CPU_TIME, _MEMORY = " s of CPU time, and ", " bytes of memory, and the limit of this node is "
-#: How the texts of lost nodes continue after the name of the node, and those of refusals begin.
-_LOST = (" that ran the job is lost: ", " that the job was submitted to is lost: ", " of the job is no longer known")
-#: In the text of a job whose process its node has killed.
-_BY_NODE = "its node has killed"
-_REFUSED = "The scheduler does not take the job: "
+_LOST = (LOST_WITH_NODE, LOST_PINNED, LOST_UNKNOWN)
 
 
 def end_reason(status: int, text: str) -> str:
@@ -43,17 +47,17 @@ def end_reason(status: int, text: str) -> str:
         return CANCEL
     line = text.partition("\n")[0]
     if status == ABANDONED:
-        return NODE_LOST if any(each in line for each in _LOST) else REFUSED if line.startswith(_REFUSED) else OTHER
+        return NODE_LOST if any(each in line for each in _LOST) else REFUSED if line.startswith(NOT_TAKEN) else OTHER
     if line.startswith(TOO_LONG):
         return TIME_LIMIT
-    if line.startswith(_CANCELLED) or text.rstrip("\n").rpartition("\n")[2].startswith(_CANCELLED):
+    if line.startswith(JOB_CANCELLED) or text.rstrip("\n").rpartition("\n")[2].startswith(JOB_CANCELLED):
         return CANCEL
     if line.startswith(_TRACEBACKS) or _BARE.match(line):
         return EXCEPTION
     if _MEMORY in line or _CPU_TIME in line:
         return MEMORY if _MEMORY in line else TIME_LIMIT
     if " was killed by signal " in line:
-        return MEMORY if ": by the kernel for lack of memory" in line else KILLED
-    if _BY_NODE in line:
+        return MEMORY if f": {KILLED_BY_KERNEL}" in line else KILLED
+    if KILLED_BY_NODE in line:
         return KILLED
     return EXIT if " ended with exit code " in line else OTHER

@@ -11,6 +11,7 @@ import traceback
 from types import TracebackType
 
 from gdispy.protocol.limits import shortened
+from gdispy.protocol.texts import JOB_CANCELLED
 from gdispy.worker.result_encoding import encode_failure
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
@@ -44,7 +45,7 @@ def describe(error: BaseException, cancelled: bool) -> str:
         text = _told(error, cancelled)
     except Exception as failure:  # The job has replaced a function that is needed, and left it so.
         text = f"{type(error).__name__}, and its traceback cannot be shown: {type(failure).__name__}\n"
-    return text + ("The job was cancelled.\n" if cancelled else "")
+    return text + (f"{JOB_CANCELLED}.\n" if cancelled else "")
 
 
 def _told(error: BaseException, cancelled: bool) -> str:

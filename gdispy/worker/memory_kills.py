@@ -11,6 +11,7 @@ import builtins
 import signal
 import time
 
+from gdispy.protocol.texts import KILLED_BY_KERNEL
 from gdispy.worker.originals import os
 
 #: Seconds between two reads of the count.
@@ -38,9 +39,9 @@ class MemoryKills:
         seen, self._seen, self._seen_at = self._seen, kills(), time.monotonic()
         used = f"it had used up to {peak * 1024 // _MIB:,} MiB; the machine has {machine_bytes() // _MIB:,} MiB"
         if seen is None or self._seen is None:
-            return f"by another process, or by the kernel for lack of memory ({used})"
+            return f"by another process, or {KILLED_BY_KERNEL} ({used})"
         if self._seen > seen:
-            return f"by the kernel for lack of memory ({used})"
+            return f"{KILLED_BY_KERNEL} ({used})"
         return f"by another process ({used})"
 
 

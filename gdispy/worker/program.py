@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Mapping
 
+from gdispy.protocol.texts import JOB_CANCELLED
 from gdispy.worker import pickling
 from gdispy.worker.calls import Outcome, Run
 from gdispy.worker.file_requests import FileRequests
@@ -131,7 +132,7 @@ def _variables(exported: Mapping[str, object]) -> dict[str, str]:
 def _outcome(code: int, job: Job, killer: str) -> Outcome:
     result = encode_result(code)
     if job.cancelled:
-        return TERMINATED, result, "The job was cancelled.\n"
+        return TERMINATED, result, f"{JOB_CANCELLED}.\n"
     if code < 0:
         by = f": {killer}" if killer else ""
         return TERMINATED, result, f"The program was killed by {signal_name(-code)}{by}.\n{job.note_signal(-code)}"

@@ -12,6 +12,7 @@ from operator import attrgetter, sub
 from gdispy.protocol.ids import JobId
 from gdispy.protocol.job_status import TERMINATED
 from gdispy.protocol.messages import Printed, Progress, Upload
+from gdispy.protocol.texts import JOB_CANCELLED, KILLED_BY_NODE
 from gdispy.rules.effects import Effects, Send
 from gdispy.rules.node.computation import Computation
 from gdispy.rules.node.effects import Interrupt, Kill, RecallJobs, Terminate
@@ -31,7 +32,7 @@ KILL_AFTER = 5.0
 #: A waiting job is given up after this number of its computation's workers ended before their first job.
 STILLBORN_LIMIT = 3
 #: Why a worker is killed that answers for jobs that it was not given.
-INVALID_ANSWER = "its process sent results of other jobs, so its node has killed it"
+INVALID_ANSWER = f"its process sent results of other jobs, so {KILLED_BY_NODE} it"
 
 _START, _END = attrgetter("start"), attrgetter("end")
 #: `Outcome._make` without the check of the length, since there is one for each job: rows have that of `Row`.
@@ -222,6 +223,6 @@ def _why_ended(worker: Worker, job: Job, cause: str) -> str:
     if not job.cancelled:
         return text
     if worker.stage not in (WorkerStage.TERMINATED, WorkerStage.ENDING):
-        return f"The job was cancelled; then {text}"
+        return f"{JOB_CANCELLED}; then {text}"
     # The signal that has ended it was the node's own, so the cause tells nothing.
-    return "The job was cancelled and had to be killed" + (f": {text}" if worker.why else ".\n")
+    return f"{JOB_CANCELLED} and had to be killed" + (f": {text}" if worker.why else ".\n")

@@ -53,6 +53,7 @@ from gdispy.protocol.messages import (
 )
 from gdispy.protocol.payload import Bulk, bulk_size, total_size
 from gdispy.protocol.rows import options_size
+from gdispy.protocol.texts import NOT_TAKEN
 from gdispy.rules.history.replay import ComputationHistory
 from gdispy.rules.scheduler.quotas import JOB_BYTES, LARGE, Quotas, objection
 
@@ -135,7 +136,7 @@ def _sizes(message: Run) -> list[int]:
 
 
 def _refusal(reason: str) -> str:
-    return f"The scheduler does not take the job: {reason}.\n"
+    return f"{NOT_TAKEN}{reason}.\n"
 
 
 class ClientMailbox:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from gdispy.protocol.ids import Instance, Peer
 from gdispy.protocol.job_status import ABANDONED, CANCELLED, CLOSED
 from gdispy.protocol.messages import Hello, ProgressAcked
-from gdispy.protocol.texts import GIVEN_UP
+from gdispy.protocol.texts import GIVEN_UP, LOST_PINNED, LOST_WITH_NODE
 from gdispy.rules.effects import Drop, Effects, Send, WriteFacts
 from gdispy.rules.history.facts import GivenUp, Met
 from gdispy.rules.scheduler.assignment import Assignment
@@ -256,7 +256,7 @@ class Membership:
             else:
                 ended.setdefault(CANCELLED if task.cancelled else ABANDONED, []).append(task)
         effects = self._lifecycle.requeue(node, computation, again, now)
-        text = f"The node {node.place} that ran the job is lost: {why}.\n"
+        text = f"The node {node.place} {LOST_WITH_NODE}{why}.\n"
         for status, group in ended.items():
             effects += end_jobs(computation, group, status, text, node.names[0])
         node.forget(assignment)
@@ -266,7 +266,7 @@ class Membership:
     def _end_pinned(self, node: NodeRecord, why: str) -> Effects:
         """End the jobs that wait for a lost node, also those of computations that were never loaded there."""
         effects: Effects = []
-        text = f"The node {node.place} that the job was submitted to is lost: {why}.\n"
+        text = f"The node {node.place} {LOST_PINNED}{why}.\n"
         for computation in self._turns.pinning.values():
             waiting = computation.backlog.pop_pinned(node.instance)
             if waiting:

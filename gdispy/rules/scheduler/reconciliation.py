@@ -13,6 +13,7 @@ from gdispy.protocol.job_status import ABANDONED, CANCELLED
 from gdispy.protocol.messages import Cancel, Inventory, OutcomesAcked, Prepare, Release
 from gdispy.protocol.payload import ABSENT
 from gdispy.protocol.rows import Claim
+from gdispy.protocol.texts import LOST_UNKNOWN
 from gdispy.rules.effects import Effects
 from gdispy.rules.history.replay import ComputationHistory, Job
 from gdispy.rules.scheduler.assignment import Assignment, AssignmentStage
@@ -117,7 +118,7 @@ class Reconciliation:
             return end_jobs(computation, [task], CANCELLED, "")
         lost = job.node is not None and not computation.reentrant
         if lost or (task.pinned is not None and task.pinned not in self._state.nodes):
-            return end_jobs(computation, [task], ABANDONED, "The node of the job is no longer known.\n")
+            return end_jobs(computation, [task], ABANDONED, f"The node {LOST_UNKNOWN}.\n")
         if task.arguments is ABSENT:
             return self._lifecycle.give_back(computation, [task])
         computation.backlog.add(task)
