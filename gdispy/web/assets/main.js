@@ -260,18 +260,18 @@ function showNodes() {
   ];
   if (found.some((each) => each.since)) columns.splice(2, 0, { title: "Since", fixed: true, cell: (each) => since(each.since) });
   if (found.some((each) => each.versions)) columns.splice(2, 0, { title: "Versions", cell: (each) => each.versions ?? "" });
-  if (found.some((each) => each.hours)) columns.push({ title: "Service hours", cell: hoursOf });
-  if (found.some((each) => each.clients_left)) columns.push({ title: "Ends after", cell: (each) => each.clients_left ? `${each.clients_left} more client${each.clients_left === "1" ? "" : "s"}` : "" });
+  if (found.some((each) => each.hours || each.clients_left)) columns.push({ title: "Limits", cell: limitsOf });
   if (["cpus", "close", "allocate", "drain", "resume", "hours", "serve"].some(may)) {
     columns.push({ title: "Actions", cell: (each) => ({ sign: `${each.state}|${each.cpus}|${each.hours}|${each.clients_left}`, build: () => nodeButtons(each) }) });
   }
   tables.nodelist.show(columns, found, (each) => each.id);
 }
 
-function hoursOf(each) {
-  if (!each.hours) return "";
-  const [start, stop, end] = each.hours.split(" ");
-  return `${start} to ${stop}${end && end !== stop ? `, jobs end at ${end}` : ""}`;
+function limitsOf(each) {
+  const [start, stop, end] = (each.hours ?? "").split(" ");
+  const hours = start ? `${start} to ${stop}${end && end !== stop ? `, jobs end at ${end}` : ""}` : "";
+  const clients = each.clients_left ? `ends after ${each.clients_left} more client${each.clients_left === "1" ? "" : "s"}` : "";
+  return [hours, clients].filter(Boolean).join("; ");
 }
 
 function nodeButtons(each) {
