@@ -104,7 +104,7 @@ def test_modules_import_each_other_in_no_circle() -> None:
 @pytest.mark.parametrize("name", [name for name in SOURCES if is_one_of(name, {"gdispy.worker"})])
 def test_worker_imports_neither_gevent_nor_the_rest_of_the_package(name: str) -> None:
     found = imports(name, everywhere=True)
-    own = {"gdispy.worker", "gdispy.protocol.limits"}
+    own = {"gdispy.worker", "gdispy.protocol.limits", "gdispy.protocol.texts"}
     others = {each for each in found if is_one_of(each, {"gdispy"}) and not is_one_of(each, own)}
     assert others | {each for each in found if is_one_of(each, {"gevent", "greenlet"})} == set()
 
@@ -226,7 +226,7 @@ def test_package_itself_does_not_load_gevent() -> None:
 def test_worker_loads_no_gevent_and_nothing_of_the_network(module: str) -> None:
     loaded = run_fresh(f"import gdispy.worker.{module}, sys; print(*sys.modules)").split()
     suspects = [each for each in loaded if is_one_of(each, {"gevent", "greenlet", "nacl", "gdispy"})]
-    allowed = {"gdispy.worker", "gdispy.config", "gdispy.errors", "gdispy.protocol.limits"}
+    allowed = {"gdispy.worker", "gdispy.config", "gdispy.errors", "gdispy.protocol.limits", "gdispy.protocol.texts"}
     packages = ("gdispy", "gdispy.protocol", *(f"gdispy.{name}" for name in gdispy._FORMER_MODULES))
     assert [each for each in suspects if each not in packages and not is_one_of(each, allowed)] == []
 

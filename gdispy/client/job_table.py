@@ -68,7 +68,7 @@ class JobTable:
         self.takes_files = False
         self._nodes, self._callbacks, self._count = nodes, callbacks, count
         self.jobs: dict[JobId, DispyJob] = {}
-        #: The priorities of those jobs that have another one than 0.
+        #: The priorities of those jobs whose priority is not 0.
         self.priorities: dict[JobId, float] = {}
         #: Takes a provisional result that is a request for a function; returns whether it is one.
         self.take_request: Callable[[Progress], bool] | None = None
@@ -151,11 +151,15 @@ class JobTable:
             self._count.end(before - len(jobs), len(columns[1]) - columns[1].count(job_status.FINISHED))
             for gate in gates:
                 gate.open()
-            if self.live.is_active:
-                self.live.finish(columns[0])
-            if self.priorities:
-                for number in columns[0]:
-                    self.priorities.pop(number, None)
+            self._forget(columns[0])
+
+    def _forget(self, jobs: list[JobId]) -> None:
+        """What was kept of jobs that have ended."""
+        if self.live.is_active:
+            self.live.finish(jobs)
+        if self.priorities:
+            for number in jobs:
+                self.priorities.pop(number, None)
 
     def _label(self, node: DispyNode | None, ended: Ended) -> str:
         """The node as reports name it."""

@@ -70,7 +70,7 @@ class NodeTable:
             node.update(event.rows[0])
         node.avail_info = DispyNodeAvailInfo.of(event.free) or node.avail_info
         if event.what == DispyNode.Closed:
-            node.busy = 0
+            node.closed()
             del self._ready[event.node]
             self._closed[event.node] = node
         else:

@@ -98,6 +98,9 @@ class DispyNode(_WithCounts):
         """Apply a report of the scheduler."""
         self.name, self.ip_addr, self.port = row.name, row.address, row.port
         self.cpus = self.avail_cpus = row.cpus
+        # Jobs that the scheduler has sent there, of which those that have started are counted here, too.
+        counted = self._counted
+        counted.reported, counted.running = row.busy, min(counted.running, row.busy)
         self.busy = row.busy
         self.jobs_done, self.cpu_time = max(self.jobs_done, row.done), max(self.cpu_time, row.seconds)
         self.tx, self.rx = max(self.tx, row.sent), max(self.rx, row.received)
@@ -105,7 +108,8 @@ class DispyNode(_WithCounts):
 
     def began(self, size: int) -> None:
         """A job with arguments of `size` bytes has started there."""
-        self.busy += 1
+        self._counted.running += 1
+        self.busy = max(self._counted.running, self._counted.reported)
         self._counted.tx += size
         self.tx = max(self.tx, self._counted.tx)
 
@@ -128,22 +132,28 @@ class DispyNode(_WithCounts):
         counted.seconds += max(0.0, seconds)
         counted.tx += sent
         counted.rx += size
-        self.busy = max(0, self.busy - seen)
+        counted.running, counted.reported = max(0, counted.running - seen), max(0, counted.reported - seen)
+        self.busy = max(counted.running, counted.reported)
         self.jobs_done, self.cpu_time = max(self.jobs_done, counted.jobs), max(self.cpu_time, counted.seconds)
         self.tx, self.rx = max(self.tx, counted.tx), max(self.rx, counted.rx)
         self.update_time = time.time()
+
+    def closed(self) -> None:
+        """It is closed or lost: nothing runs there."""
+        self.busy = self._counted.running = self._counted.reported = 0
 
     def __repr__(self) -> str:
         return printable(f"<DispyNode {self.name} {Address(self.ip_addr, self.port)}>")
 
 
 class _Counted:
-    """A cluster's own counts for a node."""
+    """A cluster's own counts for a node, and the jobs there according to its scheduler, which may know of a job before
+    it starts."""
 
-    __slots__ = ("jobs", "rx", "seconds", "tx")
+    __slots__ = ("jobs", "reported", "running", "rx", "seconds", "tx")
 
     def __init__(self) -> None:
-        self.jobs = self.tx = self.rx = 0
+        self.jobs = self.tx = self.rx = self.running = self.reported = 0
         self.seconds = 0.0
 
 

@@ -40,7 +40,7 @@ CLASSES = [
 #: Parts of public classes that only gdispy uses, and why they have no underscore: modules of it share them.
 INTERNAL = {
     gdispy.NodeAllocate: {"is_plain", "means", "named"},
-    gdispy.DispyNode: {"began", "finished", "of", "received", "update"},
+    gdispy.DispyNode: {"began", "closed", "finished", "of", "received", "update"},
     gdispy.DispyNodeAvailInfo: {"of"},
     # Of `concurrent.futures`, for executors: they raise an error here.
     JobFuture: {"set_exception", "set_result", "set_running_or_notify_cancel"},

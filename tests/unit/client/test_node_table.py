@@ -76,6 +76,26 @@ def test_what_ends_is_counted_once_whoever_counts_it_first() -> None:
     assert (node.busy, node.jobs_done, node.tx, node.rx) == (2, 9, 150, 180)
 
 
+def test_job_that_the_scheduler_has_reported_before_its_start_counts_once() -> None:
+    node = NodeTable().take(event(ONE, row("one", busy=1)))
+    node.began(0)
+    assert node.busy == 1
+    node.finished(ended(1), None, 1, 0)
+    assert node.busy == 0
+    node.began(0)
+    node.update(row("one", busy=1))
+    node.began(0)
+    assert node.busy == 2
+    node.finished(ended(1), None, 1, 0)
+    assert node.busy == 1
+    node.update(row("one", busy=0))  # The other one runs elsewhere.
+    node.began(0)
+    assert node.busy == 1
+    node.closed()
+    node.began(0)
+    assert node.busy == 1
+
+
 def test_what_a_program_sees_of_a_node_is_plain() -> None:
     node = DispyNode("10.0.0.1", "one", 4)
     assert all(isinstance(value, (str, int, float, type(None))) for value in vars(node).values())
