@@ -99,9 +99,13 @@ class GdispyBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mis
         found = self.effective_n_jobs(n_jobs)
         if found == 1:
             raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
+        if self._executor is not None:
+            # Another `Parallel` in the same `parallel_config` has not ended: it may be aborted, and gives its executor
+            # back when it ends.
+            _, again = self.__reduce__()
+            raise FallbackToBackend(_remade(*again))
         self.parallel = parallel
-        if self._executor is None:
-            self._key, self._executor = self._take(n_jobs, found)
+        self._key, self._executor = self._take(n_jobs, found)
         return found
 
     def stop_call(self, is_ending: Callable[[], bool] = sys.is_finalizing) -> None:

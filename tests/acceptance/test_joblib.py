@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -30,10 +30,10 @@ def square(number):
 """
 
 
-def run(program: str, directory: Path, *words: str) -> str:
+def run(program: str, directory: Path, *words: str, flags: Sequence[str] = ("-W", "error")) -> str:
     path = directory / "program.py"
     path.write_text(HEAD + program)
-    command = [sys.executable, "-W", "error", str(path), *words]
+    command = [sys.executable, *flags, str(path), *words]
     done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -161,6 +161,24 @@ with parallel_config(backend="gdispy", n_jobs=2):
     done = subprocess.run([sys.executable, str(path)], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "The cluster is closed and accepts no more jobs."
     assert done.returncode == 0 and "Traceback" not in done.stderr
+
+
+def test_generator_that_is_closed_ends_no_other(tmp_path: Path) -> None:
+    program = """
+with parallel_config(backend="gdispy", n_jobs=2):
+    for close in (True, False):
+        first, second = (
+            Parallel(return_as="generator")(delayed(square)(number) for number in range(start, start + 30))
+            for start in (0, 100)
+        )
+        print(next(first), next(second))
+        if close:
+            first.close()
+        print(sum(second) == sum(number * number for number in range(101, 130)))
+        if not close:
+            print(len(list(first)))
+"""
+    assert run(program.strip(), tmp_path, flags=()).splitlines() == ["0 10000", "True", "0 10000", "True", "29"]
 
 
 def test_an_exception_ends_the_parallel_and_the_next_one_works(tmp_path: Path) -> None:
