@@ -15,11 +15,13 @@ Invariants:
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import io
 import os
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -30,7 +32,7 @@ from joblib._parallel_backends import FallbackToBackend
 from joblib.parallel import AutoBatchingMixin, BatchedCalls, ParallelBackendBase, SequentialBackend
 
 from gdispy.client.executor import Executor
-from gdispy.errors import ClusterClosed, ConfigError, ConnectFailed
+from gdispy.errors import ClusterClosed, ConfigError, ConnectFailed, ForkedError
 from gdispy.worker import pickling
 from gdispy.worker.function_calls import GIVEN, NumberedFunction, OpenedArray, SharedArray, is_in_job
 from gdispy.worker.joblib_worker import begin_worker
@@ -106,6 +108,7 @@ class GdispyBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mis
             raise FallbackToBackend(_remade(*again))
         self.parallel = parallel
         self._key, self._executor = self._take(n_jobs, found)
+        _calling.add(self)
         return found
 
     def stop_call(self, is_ending: Callable[[], bool] = sys.is_finalizing) -> None:
@@ -142,8 +145,15 @@ class GdispyBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mis
     def terminate(self, is_ending: Callable[[], bool] = sys.is_finalizing) -> None:
         executor, self._executor = self._executor, None
         if executor is not None and not is_ending():
+            _calling.discard(self)
             _executors.give_back(self._key, executor)
         self.reset_batch_stats()
+
+    def end(self) -> None:
+        """The program ends: no result can be read any more, and no further call is accepted."""
+        if self._executor is not None:
+            self._executor.cluster._queue.refuse(ClusterClosed)
+            self._executor.cluster.cancel_all()
 
     def __reduce__(self) -> Any:
         return _remade, (self._nodes, self._options, self.nesting_level, self.inner_max_num_threads)
@@ -196,6 +206,20 @@ class GdispyBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mis
             return self._arrays.share(executor, value, used) if _is_array(value) else value
 
         return pickling.Pickled(pickling.dumps_with_stand_ins(batch, stand_in, executor._manner))
+
+
+#: The backends of calls of `Parallel` that have not ended.
+_calling: weakref.WeakSet[GdispyBackend] = weakref.WeakSet()
+
+
+def _end_calls() -> None:
+    for backend in list(_calling):
+        with contextlib.suppress(ForkedError):
+            backend.end()
+
+
+# Before clusters wait for their jobs: whenever one ends, joblib would submit the next, perhaps without end.
+atexit.register(_end_calls)
 
 
 def _is_array(value: Any) -> bool:

@@ -119,6 +119,8 @@ def _state(job: Job) -> str:
 def _job_line(history: ComputationHistory, job: Job) -> str:
     met = history.nodes.get(job.node) if job.node is not None else None
     parts = [_state(job), f"attempt {job.attempt}", f"{bulk_size(job.arguments)} bytes of arguments"]
+    if job.options is not None and job.options.priority:
+        parts.append(f"priority {job.options.priority:g}")
     if met is not None:
         parts.append(f"node {met.name}")
     if job.outcome is not None:

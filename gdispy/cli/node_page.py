@@ -25,6 +25,7 @@ from gdispy.protocol.limits import printable_lines, shortened
 from gdispy.protocol.messages import NodeOrder, Run
 from gdispy.rules.node.computation import Computation
 from gdispy.rules.node.outcome import Outcome
+from gdispy.rules.node.service_hours import as_text, hours_of
 from gdispy.rules.node.status import Work
 from gdispy.runtime.greenlets import keep_running
 from gdispy.web.guard import Refused
@@ -150,7 +151,7 @@ class NodeView:
         except ConfigError as error:
             raise Refused(400, str(error)) from None
         self._node.control.set_cpus(wanted)
-        return f"{wanted} CPUs are offered"
+        return f"{count(wanted, 'CPU')} offered"
 
     def _drain(self, order: dict[str, Any]) -> str:
         self._node.control.stop_jobs()
@@ -163,7 +164,7 @@ class NodeView:
     def _hours(self, order: dict[str, Any]) -> str:
         hours = hours_in(order)
         self._node.control.give(NodeOrder(1, "hours", 0, hours))
-        return f"the node takes jobs {when(hours)}"
+        return f"the node takes jobs {when(as_text(hours_of(hours)))}"
 
     def _serve(self, order: dict[str, Any]) -> str:
         clients = clients_in(order)

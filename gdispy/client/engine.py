@@ -542,10 +542,16 @@ class ClusterEngine:
         with contextlib.suppress(ForkedError):
             self._hub.post(self.say, answer)
 
+    def _leave_apart(self, node: bytes) -> None:
+        for found in self.selection.left(node):
+            self._choose_apart(found)
+
     def _happen(self, effect: NodeEvent) -> None:
         event = effect.event
         if event.what == DispyNode.Closed:
             self.table.lose_node(event.node)
+            if self.opened.asks:  # Where decisions are made, so that it is in their order.
+                self._hub.call_back(self._leave_apart, event.node)
         node = self.nodes.take(event)
         if self._callbacks.on_status is not None:
             self._callbacks.give(self._callbacks.on_status, event.what, node, None)

@@ -476,6 +476,10 @@ class _Limit:
         self._given[node] = max(0, min(cpus, self._cpus - others))
         return self._given[node]
 
+    def give_back(self, node: bytes) -> bool:
+        """A node is closed or lost; whether CPUs of others may be used instead."""
+        return bool(self._given.pop(node, 0))
+
 
 class _LimitedNode(NodeAllocate):
     """Nodes of which an executor uses only as many CPUs as it may."""
@@ -484,6 +488,9 @@ class _LimitedNode(NodeAllocate):
 
     def allocate(self, cluster: Any, ip_addr: str, name: str, cpus: int, **more: Any) -> int:  # type: ignore[override]
         return self.limit.take(self._node, super().allocate(cluster, ip_addr, name, cpus, **more))
+
+    def left(self, node: bytes) -> bool:
+        return self.limit.give_back(node)
 
 
 def _limited(nodes: Any, max_workers: int | None) -> Any:

@@ -119,6 +119,10 @@ class NodeAllocate:
             return min(self.cpus, cpus)
         return max(0, cpus + self.cpus)
 
+    def left(self, node: bytes) -> bool:
+        """A node is closed or lost; whether nodes that were declined may be used instead."""
+        return False
+
     def is_plain(self) -> bool:
         """Whether it only selects nodes."""
         is_own = type(self).allocate is not NodeAllocate.allocate

@@ -14,6 +14,8 @@ class NodeSelection:
 
     def __init__(self, wanted: node_allocate.Allocation, local: LocalNode | None) -> None:
         self.targets = wanted.targets
+        #: The nodes that are not used, by instance.
+        self._declined: dict[bytes, NodeFound] = {}
         self._allocations = wanted.nodes
         #: The private node of the cluster, if it has one, and whether that could not be used.
         self.local = local
@@ -45,7 +47,16 @@ class NodeSelection:
 
     def decide(self, cluster: object, computation: ComputationId, found: NodeFound) -> UseNode:
         """Whether and how to use a node. Calls the user's code: outside the hub."""
-        return node_allocate.decide(self._allocations, cluster, computation, found)
+        answer = node_allocate.decide(self._allocations, cluster, computation, found)
+        self._declined.pop(found.node, None)
+        if not answer.cpus:
+            self._declined[found.node] = found
+        return answer
+
+    def left(self, node: bytes) -> list[NodeFound]:
+        """A node is closed or lost: the nodes to decide about again. Called where `decide` is."""
+        may_use_others = [each.left(node) for each in self._allocations]
+        return list(self._declined.values()) if any(may_use_others) else []
 
     def without_local(self) -> node_allocate.Allocation:
         """The same nodes for another cluster, which uses the private node of this one."""

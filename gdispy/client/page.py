@@ -124,6 +124,10 @@ class ClusterWatch:
         if self.is_open:
             self.engine.ask_then(lambda number: StatusRequest(self.engine.computation, number), self._take)
 
+    def lacks_versions(self) -> bool:
+        """Whether there is a node whose versions were not told yet."""
+        return self.is_open and any(not node.versions for node in self.engine.nodes.ready().values())
+
     def _take(self, answer: Reported) -> None:
         if isinstance(answer, Status):
             self.problems = [printable_lines(each) for each in answer.problems[:100]]
@@ -235,8 +239,9 @@ class ProgramView:
             counts = [watch.engine.count for watch in self.watches]
             ended, failed = sum(each.ended for each in counts), sum(each.failed for each in counts)
             self._history.add(now, ended, failed, sum(watch.running() for watch in self.watches))
-            if time.monotonic() - self.seen < ATTENTION:
-                for watch in self.watches:
+            is_seen = time.monotonic() - self.seen < ATTENTION
+            for watch in self.watches:
+                if is_seen or watch.lacks_versions():
                     watch.ask()
             gevent.sleep(SAMPLE_INTERVAL)
 

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 import msgpack
 
+from gdispy.protocol import job_status
 from gdispy.protocol.error_lines import error_line
 from gdispy.protocol.ids import JobId
 
@@ -51,6 +52,13 @@ class JobRecord(NamedTuple):
     #: When this process has learned of the end, and when it has sent the job to that node; 0 if that is not known.
     received: float = 0.0
     sent: float = 0.0
+
+    @property
+    def has_run(self) -> bool:
+        """Whether it has begun, as far as that is known. A node reports a job that it has ended before its begin, such
+        as one that was cancelled, with the same time for both."""
+        is_ended_early = self.started == self.ended and self.status != job_status.FINISHED
+        return bool(self.started and self.ended) and not is_ended_early
 
 
 class NodeLabels:

@@ -144,7 +144,7 @@ def _write_trace(file: TextIO, name: str, first: float, records: Iterable[JobRec
     places: dict[str, tuple[int, Lanes]] = {}
     separator = ""
     for record in records:
-        if not record.started or not record.ended:
+        if not record.has_run:
             continue
         node = record.node or "?"
         events: list[dict[str, Any]] = []

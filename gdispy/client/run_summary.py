@@ -139,7 +139,7 @@ def summarize(
     longest: list[tuple[float, int, JobRecord]] = []
     for record in records():
         _count(summary, record)
-        if not record.started or not record.ended:
+        if not record.has_run:
             continue
         node = _node_of(summary, record)
         took = record.ended - record.started
@@ -155,7 +155,7 @@ def summarize(
             heapq.heappop(longest)
     summary.stragglers = [record for _, _, record in sorted(longest, reverse=True)]
     for record in records() if summary.wall else ():
-        if record.started and record.ended:
+        if record.has_run:
             _fill_bins(summary, _node_of(summary, record).bins, record)
     return summary
 
@@ -170,11 +170,10 @@ def _count(summary: RunSummary, record: JobRecord) -> None:
     if record.error and record.status != job_status.FINISHED:
         known = record.error if record.error in summary.reasons or len(summary.reasons) < REASONS else "other reasons"
         summary.reasons[known] += 1
-    if record.started:
+    if record.has_run:
         if record.submitted:
             summary.waiting.add(record.started - record.submitted)
-        if record.ended:
-            summary.running.add(record.ended - record.started)
+        summary.running.add(record.ended - record.started)
 
 
 def _shown_node(summary: RunSummary, record: JobRecord) -> str:

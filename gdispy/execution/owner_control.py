@@ -84,7 +84,7 @@ class OwnerControl:
     def limits(self) -> list[str]:
         """The service hours as `hours_of` takes them, and after how many clients the node ends: '' each for none."""
         clients = self._rules.clients_left()
-        return [as_text(self._hours), str(clients) if clients else ""]
+        return [as_text(self._hours), str(clients) if clients >= 0 else ""]
 
     def give(self, order: NodeOrder) -> None:
         """Carry out an order soon. Raises ConfigError if it is not valid."""

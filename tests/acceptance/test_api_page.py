@@ -39,7 +39,7 @@ CLASSES = [
 ]
 #: Parts of public classes that only gdispy uses, and why they have no underscore: modules of it share them.
 INTERNAL = {
-    gdispy.NodeAllocate: {"is_plain", "means", "named"},
+    gdispy.NodeAllocate: {"is_plain", "left", "means", "named"},
     gdispy.DispyNode: {"began", "closed", "finished", "of", "received", "update"},
     gdispy.DispyNodeAvailInfo: {"of"},
     # Of `concurrent.futures`, for executors: they raise an error here.

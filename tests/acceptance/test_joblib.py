@@ -163,6 +163,25 @@ with parallel_config(backend="gdispy", n_jobs=2):
     assert done.returncode == 0 and "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("numbers", ["itertools.count()", "range(100_000)"])
+def test_program_ends_however_many_calls_are_left(tmp_path: Path, numbers: str) -> None:
+    program = f"""
+import itertools
+
+def wait(number):
+    time.sleep(0.05 if number else 0)
+    return number
+
+with parallel_config(backend="gdispy", n_jobs=2):
+    results = Parallel(return_as="generator")(delayed(wait)(number) for number in {numbers})
+    print(next(results))
+"""
+    path = tmp_path / "program.py"
+    path.write_text(HEAD + program)
+    done = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "0\n") and "Traceback" not in done.stderr, done.stderr
+
+
 def test_generator_that_is_closed_ends_no_other(tmp_path: Path) -> None:
     program = """
 with parallel_config(backend="gdispy", n_jobs=2):

@@ -81,7 +81,7 @@ def test_actions_drain_and_resume_it(shared: tuple[PageClient, JobCluster]) -> N
     assert not job.wait(0.3)
     assert client.act(do="resume", node="here")[0] == 200
     assert job() == 1
-    assert client.act(do="cpus", node="here", cpus=1) == (200, {"done": "1 CPUs are offered"})
+    assert client.act(do="cpus", node="here", cpus=1) == (200, {"done": "1 CPU offered"})
     for order in ({}, {"do": "cancel"}, {"do": "cpus", "cpus": "1"}, {"do": "cpus", "cpus": 1 << 40}):
         code, answer = client.act(**order)
         assert code == 400 and answer["error"]

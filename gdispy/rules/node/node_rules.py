@@ -129,7 +129,7 @@ class NodeRules:
         return []
 
     def clients_left(self) -> int:
-        """The number of clients after which the node ends, those that are here included; 0: any number."""
+        """The number of clients after which the node ends, those that are here included; -1: any number."""
         return self._sessions.clients_left()
 
     def give_up(self, now: float) -> Effects:

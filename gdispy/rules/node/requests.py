@@ -187,7 +187,8 @@ class Requests:
             facts = ["on the node", "it waits in the hand of a worker process, behind a short job"]
         else:
             ahead = computation.queue.index(job) if job in computation.queue else 0
-            facts = ["on the node", f"it waits for a CPU, behind {ahead} jobs of this computation"]
+            jobs = f"{ahead} job{'' if ahead == 1 else 's'} of this computation"
+            facts = ["on the node", f"it waits for a CPU, behind {jobs}"]
         peer = computation.session.peer
         answer = Explained(computation.id, message.question, facts)
         return [Send(peer, answer)] if peer is not None else []

@@ -267,8 +267,8 @@ class Sessions:
         self._serve = self._served + clients if clients else -1
 
     def clients_left(self) -> int:
-        """The number of clients after which the node ends, those that are here included; 0: any number."""
-        return max(0, self._serve - self._served)
+        """The number of clients after which the node ends, those that are here included; -1: any number."""
+        return max(0, self._serve - self._served) if self._serve >= 0 else -1
 
     def finish(self) -> Effects:
         """Take no new clients and computations; end when those that are here are finished."""

@@ -125,6 +125,6 @@ def _ahead(computation: Computation, task: Task) -> str:
     count = 0
     for each in itertools.islice(computation.backlog.queue, LOOK_LIMIT):
         if each is task:
-            return f"{count:,} jobs of this computation" if count else ""
+            return f"{count:,} job{'' if count == 1 else 's'} of this computation" if count else ""
         count += not each.cancelled
     return f"more than {LOOK_LIMIT:,} jobs of this computation" if count >= LOOK_LIMIT else ""

@@ -19,10 +19,12 @@ from gdispy.client import executor as module
 from gdispy.client.executor import ExecutorView, _check, _Limit, _limited, _LimitedNode, _retried
 from gdispy.client.function_table import FunctionTable
 from gdispy.client.futures import JobFuture, RetriedFuture
+from gdispy.client.node_allocate import Allocation
+from gdispy.client.node_selection import NodeSelection
 from gdispy.client.parameters import function_call
 from gdispy.protocol import job_status
-from gdispy.protocol.ids import JobId
-from gdispy.protocol.messages import Withdraw
+from gdispy.protocol.ids import Instance, JobId
+from gdispy.protocol.messages import NodeFound, Withdraw
 from gdispy.protocol.payload import Bulk, joined
 from gdispy.protocol.rows import JobOptions
 from gdispy.worker import pickling
@@ -511,3 +513,25 @@ def test_call_is_shown_with_the_name_of_its_function(arguments: tuple[object, ..
     functions = SimpleNamespace(function_of={3: abs}.get)
     job = DispyJob._new(1, 0.0, function_call(arguments, {}, Manner()))
     assert module._shown_call(functions, job) == text  # type: ignore[arg-type]
+
+
+def found(node: str, cpus: int = 4) -> NodeFound:
+    return NodeFound(C, Instance(node.encode() * 16), ["10.0.0.1", node], 51348, cpus, "Linux", [])
+
+
+def test_cpus_of_a_node_that_leaves_are_for_others() -> None:
+    limit = _Limit(6)
+    assert [limit.take(node, 4) for node in (b"a", b"b", b"c")] == [4, 2, 0]
+    assert limit.take(b"b", 4) == 2  # It is asked again before it is set up again.
+    assert limit.give_back(b"a") and not limit.give_back(b"a") and not limit.give_back(b"c")
+    assert [limit.take(node, 4) for node in (b"c", b"b")] == [4, 2]
+
+
+def test_nodes_that_were_declined_are_decided_about_again_when_one_leaves() -> None:
+    targets: Any = type("Targets", (), {"patterns": ["*"]})()
+    selection = NodeSelection(Allocation(targets, _limited(["*"], 4)), None)
+    assert [selection.decide(None, C, found(node)).cpus for node in "abc"] == [4, 0, 0]
+    assert selection.left(b"c" * 16) == []
+    assert [each.node[:1] for each in selection.left(b"a" * 16)] == [b"b", b"c"]
+    assert [selection.decide(None, C, found(node)).cpus for node in "bc"] == [4, 0]
+    assert [each.node[:1] for each in selection.left(b"b" * 16)] == [b"c"]

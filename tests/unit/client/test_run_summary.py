@@ -9,7 +9,7 @@ import pytest
 from gdispy.client import run_summary
 from gdispy.client.run_record import JobRecord
 from gdispy.client.run_summary import BINS, Distribution, Lanes, summarize
-from gdispy.protocol.job_status import ABANDONED, FINISHED, TERMINATED
+from gdispy.protocol.job_status import ABANDONED, CANCELLED, FINISHED, TERMINATED
 
 
 def job(
@@ -39,6 +39,9 @@ def test_idle_time_lowers_the_efficiency() -> None:
 
 
 def test_job_that_never_started_counts_without_times() -> None:
+    never = JobRecord(2, CANCELLED, 100.0, 101.0, 101.0, "lab", "")
+    found = summarize("f", lambda: iter([never]))
+    assert found.jobs == 1 and found.running.count == found.waiting.count == found.lanes == 0
     found = summarize("f", lambda: iter([JobRecord(1, ABANDONED, 100.0, 0.0, 0.0, "", "no node can run it")]))
     assert found.outcomes == {"Abandoned": 1} and found.nodes == {} and found.running.count == 0
     assert found.wall == 0.0 == found.efficiency

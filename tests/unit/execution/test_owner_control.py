@@ -21,7 +21,7 @@ class Rules:
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
-        self.left = 0
+        self.left = -1
 
     def __getattr__(self, name: str) -> Any:
         def call(*args: Any) -> list[Any]:
@@ -112,8 +112,9 @@ def test_hours_can_be_changed_and_removed(clock: list[float]) -> None:
 
 def test_number_of_clients_is_told(clock: list[float]) -> None:
     made, rules = control()
-    rules.left = 3
-    assert made.limits() == ["", "3"]
+    for left, told in ((3, "3"), (0, "0"), (-1, "")):
+        rules.left = left
+        assert made.limits() == ["", told]
 
 
 def test_console_stops_and_starts_jobs(clock: list[float]) -> None:

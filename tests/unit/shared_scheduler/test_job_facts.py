@@ -37,7 +37,7 @@ def test_job_that_waits_has_its_reasons() -> None:
         "client": "lab3 (ann: fit.py), away",
         "state": "waiting",
         "waits for": "a free CPU: 1 of 1 CPUs of 10.0.0.1:51348 are busy, 1 of them with its own jobs",
-        "ahead of it": "1 jobs of this computation",
+        "ahead of it": "1 job of this computation",
     }
 
 

@@ -339,7 +339,7 @@ def test_node_ends_when_so_many_clients_were_served_and_have_left() -> None:
 def test_number_of_clients_can_be_changed_with_those_that_are_here_included() -> None:
     rules = node(serve=1)
     assert rules.clients_left() == 1
-    assert rules.serve(0, 1.0) == [] and rules.clients_left() == 0
+    assert rules.serve(0, 1.0) == [] and rules.clients_left() == -1
     assert Shutdown() not in leave(rules)
     rules.joined(B, other(), 2.0)
     rules.receive(B, [prepare()], 2.0)
