@@ -57,6 +57,22 @@ def populate(address: int, size: int) -> None:
         _madvise(begin, end - begin, _MADV_POPULATE_WRITE)
 
 
+def _find_tgkill() -> Callable[[int, int, int], int] | None:
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # Before glibc 2.30, and in other C libraries.
+        tgkill = ctypes.CDLL(None).tgkill
+        tgkill.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int)
+        return tgkill
+    return None
+
+
+_tgkill = _find_tgkill()
+
+
+def signal_main_thread(pid: int, number: int) -> bool:
+    """Send a signal to the main thread of a process; whether that was possible."""
+    return _tgkill is not None and pid > 0 and _tgkill(pid, pid, number) == 0
+
+
 def keep_freed_memory() -> None:
     """Make the C library keep freed memory, instead of returning pages to the system and requesting them again, which
     costs as much as encryption. No effect without mallopt. For the whole process."""

@@ -14,15 +14,18 @@ from collections.abc import Callable
 
 import gevent
 
+from gdispy.buffers.native import signal_main_thread
 from gdispy.execution.system_calls import interruptible_wait, threads_with_blocked
 from gdispy.execution.worker_channel import WorkerChannel
 from gdispy.protocol.limits import shortened
 from gdispy.worker.process_tree import descendants, is_stopped, processor_seconds, tree_bytes
-from gdispy.worker.shared_page import LIVE, OWN_STACK, THREAD
+from gdispy.worker.shared_page import ALL_STACKS, LIVE, THREAD
 
 #: Seconds that a worker has to begin to write its stacks, and to end; and between two looks for them.
 STACK_LIMIT = 1.0
 WRITE_LIMIT = 5.0
+#: Seconds that its own thread has to begin to write those of all threads: while it computes in C, it cannot.
+ALL_LIMIT = 0.3
 STACK_INTERVAL = 0.01
 #: Bytes of the end of each output stream, lines of it, and characters of the stacks that are shown.
 OUTPUT_BYTES = 4096
@@ -34,12 +37,7 @@ _FRAME = re.compile(r'^  File "(.*)", line \d+ in ', re.MULTILINE)
 _OWN = (os.path.join("gdispy", "worker", ""), "<string>")
 #: How the stack of a thread begins.
 _THREAD = re.compile(r"(?:Current thread|Thread) 0x([0-9a-f]+) ")
-#: The text in place of further threads, if there are too many for `faulthandler`.
-_MORE = "..."
-_NOT_SHOWN = (
-    "The job's own thread is not shown: it executes no Python code at present, and Python shows only the latest "
-    "hundred threads."
-)
+_OTHERS_NOT_SHOWN = "Other threads are not shown: the job's own thread executes no Python code at present."
 
 
 def inspect(worker: WorkerChannel, send: Callable[[int], None]) -> list[str]:
@@ -74,26 +72,29 @@ def _stack(worker: WorkerChannel, send: Callable[[int], None]) -> str:
     os.ftruncate(worker.output.stacks, 0)
     words = worker.page.words
     words[LIVE] = 1
-    send(signal.SIGURG)  # The worker prints what Python has buffered.
     blocking = threads_with_blocked(worker.pid, signal.SIGWINCH)
-    send(signal.SIGWINCH)
-    text = _written(worker, 0, lambda: threads_with_blocked(worker.pid, signal.SIGWINCH) <= blocking)
-    threads = ordered(text, words[THREAD])
-    if threads[-1] == _MORE and not _is_of(threads[0], words[THREAD]):
-        begin = os.fstat(worker.output.stacks).st_size
-        words[OWN_STACK] = 1
-        send(signal.SIGURG)
-        threads.insert(0, _without_own(_written(worker, begin, lambda: not words[OWN_STACK])) or _NOT_SHOWN)
-        words[OWN_STACK] = 0
-    return shortened("\n\n".join(threads), STACK_TEXT)
+    if not signal_main_thread(worker.pid, signal.SIGWINCH):
+        send(signal.SIGWINCH)
+    own = _written(worker, 0, lambda: threads_with_blocked(worker.pid, signal.SIGWINCH) <= blocking, STACK_LIMIT)
+    begin = os.fstat(worker.output.stacks).st_size
+    words[ALL_STACKS] = 1
+    send(signal.SIGURG)  # The worker prints what Python has buffered, and writes the stacks of all threads.
+    text = _written(worker, begin, lambda: not words[ALL_STACKS], ALL_LIMIT)
+    words[ALL_STACKS] = 0
+    threads = ordered(text, words[THREAD]) if text else []
+    if not threads or not _is_of(threads[0], words[THREAD]):
+        threads.insert(0, _without_own(own))
+    if not text and _FRAME.search(own):
+        threads.append(_OTHERS_NOT_SHOWN)
+    return shortened("\n\n".join(filter(None, threads)), STACK_TEXT)
 
 
-def _written(worker: WorkerChannel, begin: int, has_ended: Callable[[], bool]) -> str:
-    """What the worker writes after this place of its file of stacks. `has_ended` tells whether it has written all: with
-    many threads on a busy machine it may pause at any place."""
+def _written(worker: WorkerChannel, begin: int, has_ended: Callable[[], bool], limit: float) -> str:
+    """What the worker writes after this place of its file of stacks, if it begins within `limit` seconds. `has_ended`
+    tells whether it has written all: with many threads on a busy machine it may pause at any place."""
     fd = worker.output.stacks
     size, waited = begin, 0.0
-    while waited < (STACK_LIMIT if size == begin else WRITE_LIMIT):
+    while waited < (limit if size == begin else WRITE_LIMIT):
         gevent.sleep(STACK_INTERVAL)
         waited += STACK_INTERVAL
         before, size = size, os.fstat(fd).st_size

@@ -592,7 +592,7 @@ class Worker:
         job = running.job
         if job is not None and not running.is_in_child:
             self._go_live(job)
-            self._stacks.write_own()
+            self._stacks.write_all()
 
     def _on_interrupt(self, _signum: int, _frame: object) -> None:
         job = running.job

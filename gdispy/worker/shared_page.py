@@ -19,8 +19,8 @@ and no outcome is lost or delayed if a job takes longer than expected, or kills 
 - `LIVE` is set by the node when a job of the worker is followed: from then on it prints at once, and writes into
   `PRINTING` the number of the job whose output is in its files, 0 before it empties them.
 - `FULL` is set by the node when the disk for the output of the running job has no room; the worker clears it.
-- `THREAD` is the identifier of the thread that runs the jobs. Python shows the stacks of at most a hundred threads, the
-  latest ones: if that one is not among them, the node sets `OWN_STACK`, and the worker writes that stack and clears it.
+- `THREAD` is the identifier of the thread that runs the jobs. If the node sets `ALL_STACKS`, the worker writes the
+  stacks of its threads and clears it.
 - Outcomes are stored here completely, one after the other, in `FILLED` bytes, and for those sent together in a message
   the node knows the `GENERATION`: it can take them from here at any time, and recognises them when they are sent.
 """
@@ -34,7 +34,7 @@ SIZE = 32 * 1024
 #: Seconds after which all CPUs have seen a write; it takes much less.
 VOID_SEEN = 0.001
 
-BEGUN, VOID, GENERATION, FILLED, RUNNING, LIVE, PRINTING, FULL, THREAD, OWN_STACK = range(10)
+BEGUN, VOID, GENERATION, FILLED, RUNNING, LIVE, PRINTING, FULL, THREAD, ALL_STACKS = range(10)
 _WORDS, _OUTBOX = 128, 4096
 _RUNNING_PLACE = _WORDS + 8 * RUNNING
 #: How often outcomes are read again that are just being sent.
@@ -52,7 +52,7 @@ class Page:
     def __init__(self, fd: int) -> None:
         self.map = mmap.mmap(fd, SIZE)
         #: Each is read and written in one step.
-        self.words = memoryview(self.map)[_WORDS : _WORDS + 8 * (OWN_STACK + 1)].cast("Q")
+        self.words = memoryview(self.map)[_WORDS : _WORDS + 8 * (ALL_STACKS + 1)].cast("Q")
         self.outbox = memoryview(self.map)[_OUTBOX:]
 
     def close(self) -> None:

@@ -1,7 +1,8 @@
 """The stacks of a worker's threads, as a file for the node that asks for them.
 
-Standard library. SIGWINCH is handled in C, in whichever thread the kernel selects, so the stacks of a job that computes
-in C are written, too. Python shows the latest hundred threads only; `write_own` runs in the thread of the jobs.
+Standard library. SIGWINCH is handled in C, in the thread of the jobs, which shows its own stack also while it computes
+in C. The stacks of other threads are written only by that thread, and with the GIL: otherwise they would change while
+they are read, which can end the process.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import faulthandler
 import signal
 import threading
 
-from gdispy.worker.shared_page import OWN_STACK, THREAD
+from gdispy.worker.shared_page import ALL_STACKS, THREAD
 
 
 class Stacks:
@@ -23,11 +24,11 @@ class Stacks:
     def begin(self) -> None:
         """To be called in the thread that runs the jobs."""
         # Ignored by default, and only this process may have the handler.
-        faulthandler.register(signal.SIGWINCH, file=self.fd)
+        faulthandler.register(signal.SIGWINCH, file=self.fd, all_threads=False)
         self._words[THREAD] = threading.get_ident()
 
-    def write_own(self) -> None:
-        """Write the stack of this thread if the node has asked for it."""
-        if self._words[OWN_STACK]:
-            faulthandler.dump_traceback(self.fd, all_threads=False)
-            self._words[OWN_STACK] = 0  # For the node: it is all there.
+    def write_all(self) -> None:
+        """Write the stacks of the latest hundred threads if the node has asked for them."""
+        if self._words[ALL_STACKS]:
+            faulthandler.dump_traceback(self.fd, all_threads=True)
+            self._words[ALL_STACKS] = 0  # For the node: they are all there.

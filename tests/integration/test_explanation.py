@@ -159,6 +159,36 @@ def test_stack_of_the_job_comes_first_among_many_threads(one: Make, threads: int
     assert job() == threads
 
 
+def run_in_threads(seconds: float) -> int:
+    """Threads begin, run and end all the time, and so do functions of the job."""
+    import threading
+    import time
+
+    def descend(depth: int) -> int:
+        return descend(depth - 1) + 1 if depth else 0
+
+    until, rounds = time.monotonic() + seconds, 0
+    while time.monotonic() < until:
+        threads = [threading.Thread(target=descend, args=(100,)) for _ in range(20)]
+        for thread in threads:
+            thread.start()
+        descend(150)
+        for thread in threads:
+            thread.join()
+        rounds += 1
+    return rounds
+
+
+def test_job_whose_threads_run_while_they_are_looked_at_goes_on(one: Make) -> None:
+    job = one(run_in_threads).submit(5.0)
+    assert runs(job)
+    looks = 0
+    while job.status == gdispy.DispyJob.Running:
+        job.explain()
+        looks += 1
+    assert job() > 0 and looks > 10, job.exception
+
+
 def test_program_has_no_python_stack_of_its_own_but_the_rest(one: Make, tmp_path: Path) -> None:
     program = tmp_path / "program.sh"
     program.write_text('#!/bin/sh\necho word\nwhile [ ! -e "$1/0" ]; do sleep 0.05; done\n')

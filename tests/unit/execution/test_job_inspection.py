@@ -11,7 +11,7 @@ import pytest
 
 from gdispy.execution import job_inspection as module
 from gdispy.execution.job_inspection import ordered
-from gdispy.worker.shared_page import OWN_STACK, THREAD
+from gdispy.worker.shared_page import ALL_STACKS, LIVE, THREAD
 
 OWN = 0x7F00000A
 
@@ -45,30 +45,53 @@ def test_what_stands_for_further_threads_stays_last() -> None:
     assert ordered(stack(1, "wait") + "\n...\n", OWN)[-1] == "..."
 
 
-@pytest.mark.parametrize("answers", [True, False])
-def test_oldest_of_too_many_threads_is_asked_for_its_own_stack(answers: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def asked(own: str, rest: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What is shown if the worker writes these texts: in its thread of jobs, and of all threads with the GIL."""
     monkeypatch.setattr(module, "STACK_LIMIT", 5 * module.STACK_INTERVAL)
-    file, words = os.memfd_create("stacks"), [0] * (OWN_STACK + 1)
+    monkeypatch.setattr(module, "ALL_LIMIT", 5 * module.STACK_INTERVAL)
+    file, words = os.memfd_create("stacks"), [0] * (ALL_STACKS + 1)
     words[THREAD] = OWN
     page = SimpleNamespace(words=words)
     worker: Any = SimpleNamespace(pid=0, output=SimpleNamespace(stacks=file), page=page)
 
     def send(number: int) -> None:
         if number == signal.SIGWINCH:
-            text = "\n".join(stack(each, "wait", each == 1) for each in range(1, 101)) + "\n...\n"
-            os.pwrite(file, text.encode(), 0)
-        elif words[OWN_STACK] and answers:
-            text = 'Stack (most recent call first):\n  File "/gdispy/worker/runner.py", line 1 in _on_followed\n'
-            text += '  File "/job.py", line 8 in compute\n'
-            os.pwrite(file, text.encode(), os.fstat(file).st_size)
-            words[OWN_STACK] = 0
+            assert not words[ALL_STACKS]
+            os.pwrite(file, own.encode(), 0)
+        elif rest:
+            assert words[ALL_STACKS] and words[LIVE]
+            os.pwrite(file, rest.encode(), os.fstat(file).st_size)
+            words[ALL_STACKS] = 0
 
     try:
-        shown = module._stack(worker, send)
+        return module._stack(worker, send)
     finally:
         os.close(file)
-    expected = 'Stack (most recent call first):\n  File "/job.py", line 8 in compute' if answers else module._NOT_SHOWN
-    assert shown.startswith(f"{expected}\n\n{stack(1, 'wait', True)}") and words[OWN_STACK] == 0
+        assert words[ALL_STACKS] == 0
+
+
+OF_WORKER = '  File "/gdispy/worker/runner.py", line 1 in _on_followed\n'
+STACK = 'Stack (most recent call first):\n  File "/job.py", line 8 in compute\n'
+
+
+def test_threads_are_those_of_the_second_look_with_that_of_the_job_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    head, _, frames = stack(OWN, "compute", True).partition("\n")
+    shown = asked(STACK, f"{stack(1, 'wait')}\n{head}\n{OF_WORKER}{frames}", monkeypatch)
+    assert shown.split("\n\n") == [stack(OWN, "compute", True).strip(), stack(1, "wait").strip()]
+
+
+def test_job_that_computes_in_c_has_its_own_stack_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert asked(STACK, "", monkeypatch).split("\n\n") == [STACK.strip(), module._OTHERS_NOT_SHOWN]
+
+
+def test_own_stack_is_first_where_python_shows_only_later_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    rest = "\n".join(stack(each, "wait", each == 1) for each in range(1, 101)) + "\n...\n"
+    shown = asked(STACK, rest, monkeypatch)
+    assert shown.split("\n\n")[:2] == [STACK.strip(), stack(1, "wait", True).strip()]
+
+
+def test_worker_that_does_not_answer_has_no_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert asked("", "", monkeypatch) == ""
 
 
 def test_stacks_are_read_once_the_last_is_written_however_often_the_writer_pauses(
@@ -82,9 +105,9 @@ def test_stacks_are_read_once_the_last_is_written_however_often_the_writer_pause
 
     monkeypatch.setattr(module.gevent, "sleep", sleep)
     try:
-        assert module._written(worker, 0, lambda: not left) == "one\ntwo\nthree\n"
+        assert module._written(worker, 0, lambda: not left, 1.0) == "one\ntwo\nthree\n"
         # What never ends is read after a while, and so is what never begins.
-        assert module._written(worker, 4, lambda: False) == "two\nthree\n"
-        assert module._written(worker, 14, lambda: True) == ""
+        assert module._written(worker, 4, lambda: False, 1.0) == "two\nthree\n"
+        assert module._written(worker, 14, lambda: True, 1.0) == ""
     finally:
         os.close(file)
