@@ -1,8 +1,9 @@
 """What a running job does, for `job.explain()` and `job.stack()`: its processes, its last output, its Python stacks.
 
-Used in greenlets of the node. The stacks are written by `faulthandler` in a signal handler, so a job that computes in
-C, or waits in a system call, is seen too. A job that waits in a call of C code which the signal would end early is left
-alone (`system_calls.py`), so nothing is known of its stack.
+Used in greenlets of the node. The stack of the job's own thread is written by `faulthandler` in a signal handler, so a
+job that computes in C, or waits in a system call, is seen too; other threads (`worker/stacks.py`) are not seen then. A
+job that waits in a call of C code which the signal would end early is left alone (`system_calls.py`), so nothing is
+known of its stack.
 """
 
 from __future__ import annotations

@@ -98,8 +98,7 @@ export function button(text, label, press, strong = false) {
   return element("button", { type: "button", className: strong ? "small strong" : "small", ariaLabel: label, onclick: press }, text);
 }
 
-// Asks before an action: resolves to false, true, or a number if one is asked for.
-// Asks for a number, or for a text if `value` is one, or only for consent if it is null; false for "no".
+// Asks before an action: resolves to false, or to true if `value` is null, else to a number or a text as `value` is.
 export function ask(text, yes, value = null, unit = "CPUs") {
   const dialog = byId("ask"), field = byId("ask-number"), label = byId("ask-label");
   byId("ask-text").textContent = text;
